@@ -1,0 +1,254 @@
+//! The configuration, validated and final: what was written is in [`file`], what it means is here.
+//!
+//! Every value here has been checked; nothing above this module asks "is this set?" again.
+
+pub mod file;
+pub mod kind;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cert::{Identifier, KeyType};
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Named in every report; the host's name by default.
+    pub site: String,
+    /// Whether pbxcert acts or only looks.
+    pub mode: Mode,
+    /// Where everything is remembered.
+    pub state_dir: PathBuf,
+    /// CAs by name; `[acme]` is the issuer named `acme`.
+    pub issuers: BTreeMap<String, IssuerSpec>,
+    /// Ways to prove control, by name.
+    pub challenges: BTreeMap<String, ChallengeSpec>,
+    /// What certificates are wanted, in the order written.
+    pub certificates: Vec<CertSpec>,
+    /// Who uses them, in the order written.
+    pub services: Vec<ServiceSpec>,
+    /// Files read, the main file first.
+    pub files: Vec<PathBuf>,
+    /// SHA-256 over the files read, in hex: tells whether daemon and CLI speak of the same.
+    pub hash: String,
+}
+
+impl Config {
+    /// The certificate of that name.
+    pub fn certificate(&self, name: &str) -> Option<&CertSpec> {
+        self.certificates.iter().find(|c| c.name == name)
+    }
+
+    /// The service of that name.
+    pub fn service(&self, name: &str) -> Option<&ServiceSpec> {
+        self.services.iter().find(|s| s.name == name)
+    }
+}
+
+/// Whether pbxcert acts.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Mode {
+    /// Probes and plans; orders and writes nothing outside the state folder.
+    Observe,
+    /// Does its work.
+    #[default]
+    On,
+}
+
+/// A CA directory, an account at it and how it is reached.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct IssuerSpec {
+    /// Name in the configuration; `acme` for the default one.
+    pub name: String,
+    /// The ACME directory (RFC 8555 section 7.1.1), always https.
+    pub directory: String,
+    /// Contacts as `mailto:` addresses.
+    pub contact: Vec<String>,
+    /// The operator agrees to the CA's terms.
+    pub agree_to_terms: bool,
+    /// PEM file with the roots of this CA; the system's roots when `None`.
+    pub trust_anchor: Option<PathBuf>,
+    /// Certificate profile to ask for, if the CA offers it.
+    pub profile: Option<String>,
+    /// Proxy for everything sent to this CA.
+    pub proxy: Option<Proxy>,
+    /// External account binding (RFC 8555 section 7.3.4).
+    pub eab: Option<Eab>,
+    /// Directory that is asked first, so that a mistake costs nothing; `None` switches it off.
+    pub rehearsal: Option<String>,
+    /// Certificates an issuer allows per exact set of names in 7 days (`None`: no limit known).
+    pub weekly_limit: Option<u32>,
+}
+
+/// An HTTP proxy.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Proxy {
+    /// `http://host:port` or `socks5://host:port`, without credentials.
+    pub url: String,
+    /// File with `user:password` on one line.
+    pub auth_file: Option<PathBuf>,
+}
+
+/// External account binding.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Eab {
+    /// Key identifier given by the CA.
+    pub key_id: String,
+    /// File with the MAC key, base64url or base64.
+    pub hmac_file: PathBuf,
+}
+
+/// A named way to prove control of an identifier.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ChallengeSpec {
+    /// Name in the configuration.
+    pub name: String,
+    /// The method.
+    pub method: Http01,
+}
+
+/// How http-01 (RFC 8555 section 8.3) is answered.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Http01 {
+    /// Port 80 free: own listener; held by a web server: its webroot, proved by a test token.
+    Auto,
+    /// Own listener on these addresses, open only while a challenge is pending.
+    Listen(Vec<SocketAddr>),
+    /// Files below `DIR/.well-known/acme-challenge/`, served by somebody else.
+    Webroot(PathBuf),
+}
+
+/// A certificate that is wanted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CertSpec {
+    /// Name: letters, digits, `-`, `_`, `.`; at most 64 bytes.
+    pub name: String,
+    /// Names in it; the first is the one that can never be given up.
+    pub identifiers: Vec<Identifier>,
+    /// Kind of key.
+    pub key: KeyType,
+    /// Issuers, tried in order.
+    pub issuers: Vec<String>,
+    /// Challenges, tried in order.
+    pub challenges: Vec<String>,
+    /// A leaf younger than this is stored, but not deployed yet.
+    pub min_age: Duration,
+}
+
+/// A service that uses certificates.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ServiceSpec {
+    /// Name; the kind's name by default.
+    pub name: String,
+    /// The product.
+    pub kind: kind::Kind,
+    /// Certificates it serves, at least one.
+    pub certificates: Vec<String>,
+    /// What to write, per certificate of `certificates`.
+    pub install: BTreeMap<String, Install>,
+    /// Its user reads the installed files in the scratch handshake; `None`: ours.
+    pub user: Option<String>,
+    /// Says whether the configuration of the service is sound (`PBXCERT_EVENT=test`).
+    pub test: Option<Vec<String>>,
+    /// Makes the service take the new files (`PBXCERT_EVENT=reload`).
+    pub reload: Option<Vec<String>>,
+    /// Brings the service back after a rollback (`PBXCERT_EVENT=recover`).
+    pub recover: Option<Vec<String>>,
+    /// Where to look.
+    pub endpoints: Vec<Endpoint>,
+    /// How long to look for the new certificate.
+    pub proof_timeout: Duration,
+    /// How long a hook may run.
+    pub hook_timeout: Duration,
+}
+
+/// The files of one certificate for one service.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Install {
+    /// A folder of ours, made beside its place and swapped in one step.
+    Folder {
+        /// The folder's path, which never changes.
+        dir: PathBuf,
+        /// Files in it: `path` is the bare file name.
+        files: Vec<Target>,
+    },
+    /// Single files in folders of others, written beside their place and renamed back to back.
+    Files(Vec<Target>),
+}
+
+impl Install {
+    /// Absolute path and description of each file.
+    pub fn targets(&self) -> Vec<(PathBuf, &Target)> {
+        match self {
+            Self::Folder { dir, files } => files.iter().map(|t| (dir.join(&t.path), t)).collect(),
+            Self::Files(files) => files.iter().map(|t| (t.path.clone(), t)).collect(),
+        }
+    }
+}
+
+/// A file to write.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Target {
+    /// Absolute, or the bare name within the folder.
+    pub path: PathBuf,
+    /// What is in it.
+    pub content: Content,
+    /// Owner as name or number; `None`: ours.
+    pub owner: Option<String>,
+    /// Group as name or number; `None`: ours.
+    pub group: Option<String>,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// What a target file holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Content {
+    /// The leaf.
+    Cert,
+    /// The intermediates.
+    Chain,
+    /// Leaf, then intermediates.
+    Fullchain,
+    /// The private key (PKCS#8).
+    Privkey,
+    /// Key, then leaf, then intermediates.
+    Combined,
+    /// Leaf, intermediates, then the key.
+    FullchainPrivkey,
+}
+
+impl Content {
+    /// Whether the private key is in it.
+    pub fn holds_key(self) -> bool {
+        matches!(self, Self::Privkey | Self::Combined | Self::FullchainPrivkey)
+    }
+}
+
+/// Where to look at what a service serves.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Endpoint {
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Server name indication; `None`: none is sent.
+    pub sni: Option<String>,
+    /// The certificate of the service that is expected here.
+    pub certificate: String,
+}
+
+/// What is spoken on an endpoint.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Protocol {
+    /// `https://`
+    Https,
+    /// `sips://`: SIP over TLS; OPTIONS is asked and informs only.
+    Sips,
+    /// `tls://`: the handshake alone.
+    Tls,
+}

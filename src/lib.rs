@@ -1,0 +1,69 @@
+//! pbxcert keeps the TLS certificates of a telephone system valid, live and trusted.
+//!
+//! One sentence: **observe → plan → act, for each certificate and each service, until the plan
+//! says wait**. Whatever the source of a certificate, everything after `store.commit` is one and
+//! the same line: deploy.
+//!
+//! # Ranks
+//!
+//! A module imports **only lower ranks**, never a sibling of its own rank; `tests/it/ranks.rs`
+//! fails on an upward or sideways import.
+//!
+//! ```text
+//! rank module     purpose
+//! 11   cli        the verbs; the only place that prints
+//! 10   daemon     one loop: timer | watch | signal
+//!  8   reconcile  one certificate, or one service: observe -> plan -> act until Wait
+//!  7   deploy     one service: baseline -> install -> reload -> verify -> promote, else roll back
+//!  6   world      the seams in one struct, built for daemon and CLI alike
+//!  5   store      revisions, service table, state, journal, history
+//!      acme       trait Authority + instant-acme, driven in steps; challenge solvers
+//!      service    trait Reloader + hook implementation; scratch handshake as the service's user
+//!      probe      trait Prober: TLS handshake -> Served
+//!      host       facts of this machine: clock synchronisation
+//!      watch      file events -> debounced wake; says only "look again"
+//!  4   hook       run one executable: environment in, time limit, exit code and output out
+//!      http       the one HTTP client: proxy, roots, limits
+//!      tls        client set-up, capturing verifier, scratch handshake in memory
+//!      sip        OPTIONS over a TLS connection
+//!  3   policy     decisions as pure values: no disk, network, clock or randomness
+//!  2   state      what is remembered and what is seen
+//!  1   config     validated and final
+//!  0   cert       identifiers, leaf facts, bundles, keys
+//!      clock      trait Clock
+//!      fs         atomic replace, exchange, kernel locks, opening without following links
+//! ```
+//!
+//! # Flows
+//!
+//! - **ACME renewal.** daemon timer → [`reconcile`] → `store.observe(name)` →
+//!   [`policy::plan::next`] = `Issue(reason)` → `authority.step(order)` until done, the store
+//!   remembering the order between steps → `Bundle::parse` → `store.commit` → a revision → the
+//!   plan of each service that wants it = `Deploy`.
+//! - **Deploy**, per service: baseline probe → stage → scratch handshake → install → syntax test →
+//!   reload → probe → [`policy::verdict`] → `Verified` → `store.promote`. Broken by us: saved
+//!   files back → recover → probe → `RolledBack` or `Stuck`.
+//!
+//! State on disk is the only truth. Below rank 7 no one reads a clock: `now` is the last argument.
+
+pub mod acme;
+pub mod cert;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod daemon;
+pub mod deploy;
+pub mod fs;
+pub mod hook;
+pub mod host;
+pub mod http;
+pub mod policy;
+pub mod probe;
+pub mod reconcile;
+pub mod service;
+pub mod sip;
+pub mod state;
+pub mod store;
+pub mod tls;
+pub mod watch;
+pub mod world;

@@ -1,0 +1,3 @@
+//! Decisions as pure values: nothing here touches disk, network, clock or randomness.
+
+pub mod plan;

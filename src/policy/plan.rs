@@ -1,0 +1,122 @@
+//! The one next step, and why.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+/// The next step for a certificate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Action {
+    /// Ask the CA for renewal information now.
+    AskRenewalInfo,
+    /// Order, or go on with the order that is under way.
+    Issue {
+        /// Why.
+        reason: Reason,
+        /// certID to name in the order (RFC 9773 section 5).
+        replaces: Option<String>,
+        /// Inside an ARI window: does not count against the budget.
+        exempt: bool,
+    },
+    /// Try the names at the rehearsal directory first.
+    Rehearse(Reason),
+    /// Nothing to do before a certain time.
+    Wait(Wait),
+}
+
+/// The next step for a service.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ServiceAction {
+    /// Install these revisions, reload once, prove.
+    Deploy {
+        /// Certificate and revision.
+        pairs: Vec<(String, u64)>,
+        /// Why, per pair the same.
+        reason: DeployReason,
+    },
+    /// Probe the endpoints: nothing was seen lately, or something unproved may have changed.
+    Look,
+    /// Put back files that are missing or broken, then reload and prove.
+    Mend {
+        /// Certificates whose files are not what was installed.
+        certificates: Vec<String>,
+    },
+    /// A switch was cut off: finish or undo it before anything else.
+    Settle,
+    /// Nothing to do before a certain time.
+    Wait(Wait),
+}
+
+/// Why a certificate is ordered.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Reason {
+    /// The configuration asks for something else than was asked last.
+    Changed(String),
+    /// Less than 1/20 of life is left.
+    Emergency,
+    /// Past its end.
+    Expired,
+    /// A person asked for it.
+    Forced,
+    /// Two thirds of the lifetime (half below 10 days) have passed.
+    Lifetime,
+    /// There is none.
+    Missing,
+    /// The CA suggests it (RFC 9773).
+    RenewalInfo,
+}
+
+/// Why a revision is deployed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DeployReason {
+    /// A person asked for it.
+    Forced,
+    /// A newer revision than the service has.
+    Newer,
+    /// The last try did not end in proof.
+    Retry,
+}
+
+/// Nothing to do for now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Wait {
+    /// When to look again; `None`: only when something changes.
+    pub until: Option<Timestamp>,
+    /// What is waited for, in the operator's words.
+    pub why: Why,
+}
+
+/// What is waited for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Why {
+    /// The last try failed.
+    BackOff(String),
+    /// The CA's limits, or our own below them.
+    Budget(String),
+    /// The clock cannot be trusted.
+    Clock(String),
+    /// Nothing is due.
+    NotDue(String),
+    /// There is nothing to deploy yet.
+    NoCertificate,
+    /// A person holds it.
+    Held(String),
+    /// Files changed a moment ago; waiting until they are quiet.
+    Quiet,
+    /// A person has to act first.
+    Person(String),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Changed(what) => write!(f, "the configuration asks for {what}"),
+            Self::Emergency => f.write_str("less than 1/20 of its life is left"),
+            Self::Expired => f.write_str("it has expired"),
+            Self::Forced => f.write_str("asked for by hand"),
+            Self::Lifetime => f.write_str("two thirds of its life have passed"),
+            Self::Missing => f.write_str("there is none yet"),
+            Self::RenewalInfo => f.write_str("the CA suggests it"),
+        }
+    }
+}

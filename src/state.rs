@@ -1,0 +1,635 @@
+//! What is remembered (on disk, by the store) and what is seen (for one decision).
+//!
+//! Types only; nothing here touches the disk or decides.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::cert::bundle::PrivateKey;
+use crate::cert::{Fingerprint, Identifier, KeyType, Leaf};
+
+/// The schema number that this program writes into its state files.
+pub const SCHEMA: u32 = 1;
+
+// ---------------------------------------------------------------- certificates: shared/
+
+/// What was asked of a CA. A certificate is renewed early when the configuration asks for
+/// something else than what was *asked*, whatever the CA answered.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Asked {
+    /// The names.
+    pub identifiers: BTreeSet<Identifier>,
+    /// Kind of key.
+    pub key: KeyType,
+    /// Name of the issuer.
+    pub issuer: String,
+    /// Profile, if one was asked for.
+    pub profile: Option<String>,
+}
+
+/// A committed bundle: a numbered folder that never changes.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Revision {
+    /// Schema of this record.
+    pub schema: u32,
+    /// Its number, from 1.
+    pub number: u64,
+    /// What was asked; `None` when it came from outside.
+    pub asked: Option<Asked>,
+    /// Facts of the leaf.
+    pub leaf: Leaf,
+    /// How many certificates follow the leaf.
+    pub chain_length: usize,
+    /// When it was committed.
+    pub committed_at: Timestamp,
+    /// Where it came from: the CA's certificate URL, say.
+    pub origin: String,
+}
+
+/// What the planner remembers of a certificate. Written by the network role only.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct CertState {
+    /// Schema of this record.
+    pub schema: u32,
+    /// Failures since the last success.
+    pub backoff: Backoff,
+    /// The last renewal information, kept with the certificate it speaks of.
+    pub ari: Option<Ari>,
+    /// Somebody asked for a renewal at this time, and it has not come yet.
+    pub forced_at: Option<Timestamp>,
+    /// That somebody also confirmed to go over the budget.
+    pub over_budget: bool,
+    /// The CA refused `replaces` for this certID: order without it.
+    pub without_replaces: Option<String>,
+    /// The last rehearsal that succeeded.
+    pub rehearsed_at: Option<Timestamp>,
+}
+
+/// Failures in a row. RFC 8555 has no rule; the table is in `policy::schedule`.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Backoff {
+    /// How many failed in a row.
+    pub failures: u32,
+    /// The last one.
+    pub last: Option<Failure>,
+    /// No try before this time.
+    pub retry_at: Option<Timestamp>,
+    /// What was asked when it failed: another wish starts afresh.
+    pub asked: Option<Asked>,
+}
+
+/// A failed try, in words and as a class.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Failure {
+    /// When.
+    pub at: Timestamp,
+    /// What it means for the next try.
+    pub class: FailureClass,
+    /// What was tried and why it failed, for a person; control characters stripped.
+    pub text: String,
+    /// The CA's own words, if any.
+    pub detail: Option<String>,
+    /// The ACME error type without its prefix (`rateLimited`), if any.
+    pub problem: Option<String>,
+    /// The CA said: not before this time.
+    pub retry_after: Option<Timestamp>,
+    /// Whether it happened at the rehearsal directory (costs no production budget).
+    pub rehearsal: bool,
+}
+
+/// What a failure means for the next try.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureClass {
+    /// Nobody but a person can change it (CAA, rejected name, terms ...): alert at once, and try
+    /// daily all the same.
+    Person,
+    /// The CA said when to come back; not a failure of this host.
+    RateLimited,
+    /// Will heal by itself.
+    Transient,
+    /// The CA looked and did not find what it wanted: counts against the budget.
+    Validation,
+}
+
+/// Renewal information (RFC 9773), stored together with the certificate it speaks of.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Ari {
+    /// The certificate (RFC 9773 section 4.1).
+    pub cert_id: String,
+    /// The suggested window; `None` when the last answer was none.
+    pub window: Option<Window>,
+    /// Why, in the CA's words (an URL).
+    pub explanation: Option<String>,
+    /// When it was asked.
+    pub asked_at: Timestamp,
+    /// When to ask again.
+    pub ask_again_at: Timestamp,
+}
+
+/// A suggested renewal window: start inclusive, end exclusive.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Window {
+    /// First moment.
+    pub start: Timestamp,
+    /// First moment after it.
+    pub end: Timestamp,
+}
+
+/// What the issuer has given and refused us lately. One per issuer, under the issuer's lock.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Ledger {
+    /// Schema of this record.
+    pub schema: u32,
+    /// Events of the last 8 days, oldest first.
+    pub entries: Vec<LedgerEntry>,
+    /// After damage: treat the budget as spent until then.
+    pub spent_until: Option<Timestamp>,
+}
+
+/// One event at an issuer.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LedgerEntry {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub event: LedgerEvent,
+}
+
+/// What counts at an issuer.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LedgerEvent {
+    /// A certificate for exactly these names was ordered to the end.
+    Issued {
+        /// The exact set.
+        identifiers: BTreeSet<Identifier>,
+        /// Inside an ARI window: does not count.
+        exempt: bool,
+    },
+    /// A validation of this name failed.
+    ValidationFailed {
+        /// The name.
+        identifier: Identifier,
+    },
+}
+
+/// An order under way: what must be remembered to go on after a crash. Stored before each side
+/// effect; holds the key that the certificate will have.
+///
+/// RFC 8555 section 7.1.3.
+#[derive(Clone, Debug)]
+pub struct OrderJournal {
+    /// What is asked.
+    pub asked: Asked,
+    /// The names in the order of the configuration (the first may become the common name).
+    pub identifiers: Vec<Identifier>,
+    /// Ways to prove control, by name, in the order to be tried.
+    pub challenges: Vec<String>,
+    /// certID of the certificate that this order replaces (RFC 9773 section 5).
+    pub replaces: Option<String>,
+    /// How far the order is to go.
+    pub goal: Goal,
+    /// The certificate's private key, made before the first request.
+    pub key: PrivateKey,
+    /// When it was begun.
+    pub started_at: Timestamp,
+    /// What was last remembered.
+    pub stage: Stage,
+}
+
+/// How far an order is to go.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Goal {
+    /// To a certificate, at the issuer.
+    Certificate,
+    /// Until every name is validated, at the rehearsal directory.
+    Rehearsal,
+}
+
+/// Where an order stands: each value is remembered *before* the side effect it names.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "at")]
+pub enum Stage {
+    /// Nothing has been sent; next: make sure of the account and send newOrder.
+    New,
+    /// The order exists; next: look at it, publish challenge responses.
+    Ordered {
+        /// The order's URL.
+        url: String,
+    },
+    /// Responses are published and pass the self-test; next: tell the CA to look.
+    Published {
+        /// The order's URL.
+        url: String,
+        /// Tokens to be removed afterwards, also after a crash.
+        tokens: Vec<String>,
+    },
+    /// Every name is valid; next: finalize with the key's CSR.
+    Finalizing {
+        /// The order's URL.
+        url: String,
+    },
+    /// The certificate is there; next: download it.
+    Issued {
+        /// The order's URL.
+        url: String,
+        /// The certificate's URL.
+        certificate: String,
+    },
+    /// The chain has been downloaded.
+    Downloaded {
+        /// The certificate's URL.
+        certificate: String,
+        /// PEM as the CA sent it, not yet checked.
+        chain: String,
+    },
+    /// The rehearsal's goal is reached.
+    Rehearsed,
+}
+
+impl Stage {
+    /// The order's URL, once there is one.
+    pub fn order_url(&self) -> Option<&str> {
+        match self {
+            Self::Ordered { url }
+            | Self::Published { url, .. }
+            | Self::Finalizing { url }
+            | Self::Issued { url, .. } => Some(url),
+            Self::New | Self::Downloaded { .. } | Self::Rehearsed => None,
+        }
+    }
+
+    /// One or two words for a person.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::New => "not sent yet",
+            Self::Ordered { .. } => "ordered",
+            Self::Published { .. } => "challenge published",
+            Self::Finalizing { .. } => "validated",
+            Self::Issued { .. } => "issued",
+            Self::Downloaded { .. } => "downloaded",
+            Self::Rehearsed => "rehearsed",
+        }
+    }
+}
+
+/// Everything the planner is shown of a certificate.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// The newest revision whose files are whole.
+    pub newest: Option<Revision>,
+    /// What is remembered.
+    pub state: CertState,
+    /// Where an order under way stands, what it asked for and since when.
+    pub order: Option<OrderSeen>,
+    /// The issuer's ledger.
+    pub ledger: Ledger,
+    /// What is known of the time.
+    pub time: Time,
+}
+
+/// An order under way, as the planner sees it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OrderSeen {
+    /// What it asked for.
+    pub asked: Asked,
+    /// How far it is to go.
+    pub goal: Goal,
+    /// Where it stands, as [`Stage::word`] says it.
+    pub stage: &'static str,
+    /// The order has an URL, so that going on costs no new order.
+    pub sent: bool,
+    /// When it was begun.
+    pub started_at: Timestamp,
+}
+
+/// What is known of the clock.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Time {
+    /// The kernel says synchronised, or the configuration says that there is no such thing.
+    pub trusted: bool,
+    /// A time that is certainly in the past: the newest of build time and every notBefore we hold.
+    pub floor: Timestamp,
+    /// When this machine was started, if known.
+    pub boot_at: Option<Timestamp>,
+}
+
+impl Default for Time {
+    fn default() -> Self {
+        Self { trusted: true, floor: Timestamp::UNIX_EPOCH, boot_at: None }
+    }
+}
+
+// ---------------------------------------------------------------- services: node/
+
+/// What is remembered of a service. Written by the deploy role only.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct ServiceState {
+    /// Schema of this record.
+    pub schema: u32,
+    /// One entry per certificate that the service serves.
+    pub pairs: BTreeMap<String, PairState>,
+    /// When it was reloaded lately, oldest first (7 days).
+    pub reloads: Vec<ReloadRecord>,
+    /// When damaged files were mended lately, oldest first (a day).
+    pub mended: Vec<Timestamp>,
+    /// The latest look at each endpoint, by its address.
+    pub seen: BTreeMap<String, Served>,
+}
+
+/// A reload that was run.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ReloadRecord {
+    /// When.
+    pub at: Timestamp,
+    /// Revision per certificate that it was to bring in.
+    pub revisions: BTreeMap<String, u64>,
+    /// A person asked for it: does not count against the budget.
+    pub by_hand: bool,
+}
+
+/// What is remembered of one certificate in one service.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct PairState {
+    /// How far the revision below got.
+    pub step: Step,
+    /// The revision that is being, or was last, brought in.
+    pub revision: Option<u64>,
+    /// When `step` was reached.
+    pub since: Option<Timestamp>,
+    /// The files as they were installed: path -> SHA-256 in hex.
+    pub files: BTreeMap<PathBuf, String>,
+    /// What lay there before, kept until the next install.
+    pub saved: Option<Saved>,
+    /// What each endpoint served before the switch that is under way.
+    pub baseline: BTreeMap<String, Served>,
+    /// The last revision that was verified in service, and how.
+    pub promoted: Option<Promotion>,
+    /// No automatic try before this time.
+    pub retry_at: Option<Timestamp>,
+    /// A person's will.
+    pub hold: Option<Hold>,
+    /// Why the last try did not end in proof, for a person.
+    pub problem: Option<String>,
+    /// A person asked to deploy this revision now.
+    pub forced: bool,
+}
+
+/// How far a revision got in a service.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// Nothing was done yet.
+    #[default]
+    Waiting,
+    /// The switch has been announced in the journal; the files may be old, new or in between.
+    Installing,
+    /// The files are in place, the service was not asked to take them yet.
+    Installed,
+    /// The reload ran; nothing has been judged.
+    Reloaded,
+    /// Every judged endpoint serves it.
+    Proved,
+    /// In place, and there is nothing that could be probed.
+    Unproved,
+    /// In place, reloaded, and the old one is still served.
+    NotTaken,
+    /// The switch back has been announced in the journal.
+    RollingBack,
+    /// It broke the service; what was there before is back.
+    RolledBack,
+    /// It broke the service and putting back did not help: a person is needed.
+    Stuck,
+}
+
+/// What lay at the targets before a switch.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Saved {
+    /// The revision it was, if it was one of ours.
+    pub revision: Option<u64>,
+    /// Facts of the leaf, if there was a readable pair.
+    pub leaf: Option<Leaf>,
+    /// Whether there was anything.
+    pub existed: bool,
+}
+
+/// A revision seen in service.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Promotion {
+    /// Which.
+    pub revision: u64,
+    /// Its leaf.
+    pub fingerprint: Fingerprint,
+    /// When.
+    pub at: Timestamp,
+    /// The endpoints that served it.
+    pub endpoints: Vec<String>,
+}
+
+/// A revision that a person refused.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Hold {
+    /// This revision and older ones are not deployed by themselves.
+    pub refused: u64,
+    /// Who said so.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What a handshake showed.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Served {
+    /// When it was looked at.
+    pub at: Timestamp,
+    /// What was there.
+    pub answer: Answer,
+    /// TLS version, when a handshake got that far.
+    pub protocol: Option<String>,
+    /// What SIP OPTIONS answered, for information.
+    pub options: Option<String>,
+}
+
+/// What an endpoint answered.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Answer {
+    /// A certificate was shown.
+    Certificate {
+        /// Facts of the leaf.
+        leaf: Box<Leaf>,
+        /// Fingerprints of everything shown, leaf first.
+        chain: Vec<Fingerprint>,
+        /// The handshake did not finish after that, and why (mutual TLS, say).
+        unfinished: Option<String>,
+    },
+    /// A certificate was shown that cannot be read as X.509.
+    Unreadable {
+        /// Fingerprint of the bytes.
+        fingerprint: Fingerprint,
+        /// Why.
+        reason: String,
+    },
+    /// Somebody listens, but there was no TLS handshake.
+    NoHandshake {
+        /// Why: reset, end of file, an alert, plain text, nothing within the limit.
+        reason: String,
+    },
+    /// Nobody listens: refused.
+    Closed,
+    /// No connection: timeout, no route, no such host.
+    Unreachable {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Served {
+    /// Fingerprint of the leaf, when one was shown.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        match &self.answer {
+            Answer::Certificate { leaf, .. } => Some(leaf.fingerprint),
+            Answer::Unreadable { fingerprint, .. } => Some(*fingerprint),
+            Answer::NoHandshake { .. } | Answer::Closed | Answer::Unreachable { .. } => None,
+        }
+    }
+
+    /// The leaf, when a readable one was shown.
+    pub fn leaf(&self) -> Option<&Leaf> {
+        match &self.answer {
+            Answer::Certificate { leaf, .. } => Some(leaf),
+            _ => None,
+        }
+    }
+}
+
+/// What the targets of a pair look like on disk.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum FilesSeen {
+    /// Byte for byte what was installed.
+    AsInstalled,
+    /// Something is missing or no pair can be read: what and why.
+    Broken(String),
+    /// A readable pair that is not ours.
+    Foreign(Box<Leaf>),
+    /// Nothing was ever installed by us.
+    Untouched,
+}
+
+/// Everything the planner is shown of one certificate in one service.
+#[derive(Clone, Debug)]
+pub struct PairSeen {
+    /// Name of the certificate.
+    pub certificate: String,
+    /// The newest revision whose files are whole.
+    pub newest: Option<Revision>,
+    /// The youngest leaf age at which it may be deployed.
+    pub min_age: std::time::Duration,
+    /// What is remembered.
+    pub state: PairState,
+    /// What is on disk.
+    pub files: FilesSeen,
+    /// When a drift of the files was first noticed in this run (mending waits for quiet).
+    pub drift_at: Option<Timestamp>,
+}
+
+/// Everything the planner is shown of a service.
+#[derive(Clone, Debug)]
+pub struct ServiceSeen {
+    /// Its certificates.
+    pub pairs: Vec<PairSeen>,
+    /// When it was reloaded lately.
+    pub reloads: Vec<ReloadRecord>,
+    /// When it was mended lately.
+    pub mended: Vec<Timestamp>,
+    /// When its endpoints were last looked at (the oldest of them); `None`: some never.
+    pub looked_at: Option<Timestamp>,
+    /// The latest look at each endpoint.
+    pub seen: BTreeMap<String, Served>,
+    /// Which certificate is expected at each endpoint.
+    pub endpoints: BTreeMap<String, String>,
+}
+
+// ---------------------------------------------------------------- findings and history
+
+/// A fact that is wrong.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Finding {
+    /// What it is about: a certificate or service.
+    pub object: String,
+    /// How bad.
+    pub severity: Severity,
+    /// What is wrong and what to do, for a person.
+    pub text: String,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Worth knowing.
+    Warning,
+    /// A call, phone or browser will meet a bad certificate, or does.
+    Critical,
+}
+
+/// One line of history.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// The certificate, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// The service, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The revision, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    /// What happened, one word: `ordered`, `issued`, `installed`, `reloaded`, `proved` ...
+    pub what: String,
+    /// In words.
+    pub text: String,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Waiting => "waiting",
+            Self::Installing => "installing",
+            Self::Installed => "installed",
+            Self::Reloaded => "reloaded",
+            Self::Proved => "proved",
+            Self::Unproved => "unproved",
+            Self::NotTaken => "not taken",
+            Self::RollingBack => "rolling back",
+            Self::RolledBack => "rolled back",
+            Self::Stuck => "stuck",
+        })
+    }
+}
