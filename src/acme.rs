@@ -8,8 +8,7 @@ use std::pin::Pin;
 use jiff::Timestamp;
 
 use crate::cert::Leaf;
-use crate::cert::bundle::PrivateKey;
-use crate::state::{Ari, OrderJournal, Stage};
+use crate::state::{Account, Ari, OrderJournal, Stage};
 
 /// A future of a seam; the runtime has one thread, so it need not be `Send`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -43,19 +42,6 @@ pub enum Step {
     Account(Account),
     /// The order moved on.
     Order(Stage),
-}
-
-/// An account at a CA (RFC 8555 section 7.1.2); remembered per directory.
-#[derive(Clone, Debug)]
-pub struct Account {
-    /// The directory it belongs to.
-    pub directory: String,
-    /// Its key, ECDSA P-256; remembered before newAccount is sent.
-    pub key: PrivateKey,
-    /// Its URL, once the CA has answered.
-    pub url: Option<String>,
-    /// The contacts the CA was told.
-    pub contact: Vec<String>,
 }
 
 /// Why a step did not succeed.

@@ -187,6 +187,20 @@ pub enum LedgerEvent {
     },
 }
 
+/// An account at a CA (RFC 8555 section 7.1.2); remembered per issuer and
+/// goal: the rehearsal directory knows another one.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The directory it belongs to.
+    pub directory: String,
+    /// Its key, ECDSA P-256; remembered before newAccount is sent.
+    pub key: PrivateKey,
+    /// Its URL, once the CA has answered.
+    pub url: Option<String>,
+    /// The contacts the CA was told.
+    pub contact: Vec<String>,
+}
+
 /// An order under way: what must be remembered to go on after a crash. Stored before each side
 /// effect; holds the key that the certificate will have.
 ///

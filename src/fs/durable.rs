@@ -1,0 +1,48 @@
+//! A seam for tests: every operation that changes the disk is counted, so that a test can end the
+//! process, or fill the disk, before any one of them.
+//!
+//! In builds with debug assertions only, a child process started with `PBXCERT_CRASH_AT=n` aborts
+//! just before its n-th operation, and one with `PBXCERT_FULL_AT=n` meets a full disk
+//! at each operation that needs space from the n-th on. A release build has none of this.
+
+use std::io;
+
+/// What an operation needs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Needs {
+    /// A rename, a removal, a flush: works on a full disk.
+    Nothing,
+    /// New names or bytes.
+    Space,
+}
+
+/// Called before each operation that changes the disk.
+#[cfg(debug_assertions)]
+pub(super) fn step(needs: Needs) -> io::Result<()> {
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    static CRASH_AT: LazyLock<Option<u64>> = LazyLock::new(|| number("PBXCERT_CRASH_AT"));
+    static FULL_AT: LazyLock<Option<u64>> = LazyLock::new(|| number("PBXCERT_FULL_AT"));
+
+    fn number(variable: &str) -> Option<u64> {
+        std::env::var(variable).ok()?.parse().ok()
+    }
+
+    let count = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
+    if *CRASH_AT == Some(count) {
+        std::process::abort();
+    }
+    if needs == Needs::Space && FULL_AT.is_some_and(|at| count >= at) {
+        return Err(rustix::io::Errno::NOSPC.into());
+    }
+    Ok(())
+}
+
+/// Called before each operation that changes the disk; nothing in a release build.
+#[cfg(not(debug_assertions))]
+#[inline]
+pub(super) fn step(_: Needs) -> io::Result<()> {
+    Ok(())
+}
