@@ -288,6 +288,10 @@ pub(crate) mod tests {
             Self { pem, issuer: Issuer::new(params, key) }
         }
 
+        pub(crate) fn pem(&self) -> &str {
+            &self.pem
+        }
+
         fn params(name: &str) -> CertificateParams {
             let mut params = CertificateParams::default();
             params.distinguished_name.push(DnType::CommonName, name);
