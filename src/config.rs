@@ -2,6 +2,7 @@
 //!
 //! Every value here has been checked; nothing above this module asks "is this set?" again.
 
+pub mod ca;
 pub mod file;
 pub mod kind;
 
@@ -21,6 +22,8 @@ pub struct Config {
     pub mode: Mode,
     /// Where everything is remembered.
     pub state_dir: PathBuf,
+    /// This host's clock is never synchronised (`time = "unsynchronised"`): nobody waits for it.
+    pub unsynchronised: bool,
     /// CAs by name; `[acme]` is the issuer named `acme`.
     pub issuers: BTreeMap<String, IssuerSpec>,
     /// Ways to prove control, by name.

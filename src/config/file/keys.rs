@@ -1,0 +1,151 @@
+//! Every key that is built. The check for unknown keys, "did you mean" and the test of the
+//! commented reference share this one list.
+
+/// A table of the configuration and the keys that may stand in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// How it is written: `[acme]`, `[[service]]`.
+    pub title: &'static str,
+    /// Its keys, in the order of the documentation.
+    pub keys: &'static [&'static str],
+}
+
+/// Outside of any table.
+pub const TOP: Section = Section {
+    title: "the top of the file",
+    keys: &[
+        "site",
+        "mode",
+        "state-dir",
+        "time",
+        "ephemeral",
+        "acme",
+        "issuer",
+        "challenge",
+        "defaults",
+        "certificate",
+        "service",
+    ],
+};
+
+const ISSUER_KEYS: &[&str] = &[
+    "directory",
+    "contact",
+    "agree-to-terms",
+    "trust-anchor",
+    "profile",
+    "proxy",
+    "proxy-auth-file",
+    "eab",
+    "rehearsal",
+];
+
+/// The issuer named `acme`.
+pub const ACME: Section = Section { title: "[acme]", keys: ISSUER_KEYS };
+
+/// A further issuer.
+pub const ISSUER: Section = Section { title: "[issuer.NAME]", keys: ISSUER_KEYS };
+
+/// External account binding.
+pub const EAB: Section = Section { title: "eab", keys: &["key-id", "hmac-file"] };
+
+/// A way to prove control.
+pub const CHALLENGE: Section = Section { title: "[challenge.NAME]", keys: &["http-01"] };
+
+/// How http-01 is answered.
+pub const HTTP_01: Section = Section { title: "http-01", keys: &["listen", "webroot"] };
+
+/// Defaults: any key of [`CERTIFICATE`] and [`SERVICE`].
+pub const DEFAULTS: Section = Section {
+    title: "[defaults]",
+    keys: &[
+        "name",
+        "names",
+        "key",
+        "challenge",
+        "issuer",
+        "min-age",
+        "kind",
+        "certificate",
+        "target",
+        "target-dir",
+        "user",
+        "reload",
+        "test",
+        "recover",
+        "endpoint",
+        "proof-timeout",
+        "hook-timeout",
+    ],
+};
+
+/// A certificate that is wanted.
+pub const CERTIFICATE: Section = Section {
+    title: "[[certificate]]",
+    keys: &["name", "names", "key", "challenge", "issuer", "min-age"],
+};
+
+/// A service that uses certificates.
+pub const SERVICE: Section = Section {
+    title: "[[service]]",
+    keys: &[
+        "kind",
+        "name",
+        "certificate",
+        "target",
+        "target-dir",
+        "user",
+        "reload",
+        "test",
+        "recover",
+        "endpoint",
+        "proof-timeout",
+        "hook-timeout",
+    ],
+};
+
+/// A file to write.
+pub const TARGET: Section =
+    Section { title: "target", keys: &["path", "content", "owner", "group", "mode"] };
+
+/// Where to look.
+pub const ENDPOINT: Section = Section { title: "endpoint", keys: &["url", "sni", "certificate"] };
+
+/// Every table, in the order of the documentation.
+pub const SECTIONS: [Section; 11] =
+    [TOP, ACME, ISSUER, EAB, CHALLENGE, HTTP_01, DEFAULTS, CERTIFICATE, SERVICE, TARGET, ENDPOINT];
+
+/// The candidate that was probably meant, if one is near enough.
+pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    let word = word.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|c| (strsim::normalized_damerau_levenshtein(&word, c), c))
+        .filter(|(likeness, _)| *likeness >= 0.6)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, c)| c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_offered_and_a_far_one_is_not() {
+        let keys = || CERTIFICATE.keys.iter().copied();
+        assert_eq!(nearest("nmae", keys()), Some("name"));
+        assert_eq!(nearest("min_age", keys()), Some("min-age"));
+        assert_eq!(nearest("Issuer", keys()), Some("issuer"));
+        assert_eq!(nearest("deploy-window", keys()), None);
+    }
+
+    #[test]
+    fn defaults_take_every_key_of_certificates_and_services() {
+        for key in CERTIFICATE.keys.iter().chain(SERVICE.keys) {
+            assert!(DEFAULTS.keys.contains(key), "{key}");
+        }
+        for key in DEFAULTS.keys {
+            assert!(CERTIFICATE.keys.contains(key) || SERVICE.keys.contains(key), "{key}");
+        }
+    }
+}

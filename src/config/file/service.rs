@@ -1,0 +1,257 @@
+//! `[[service]]`: who uses certificates, and how it is made to.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::endpoint::{self, Written};
+use super::target::{self, Owned};
+use super::walk::{At, Declared, Read, Reported, Table, Value, Walk, listed};
+use super::{disk, keys};
+use crate::config::kind::{Kind, Preset};
+use crate::config::{CertSpec, Endpoint, ServiceSpec};
+
+/// Bounds and defaults: proof within 30 s, a hook within 60 s.
+const PROOF_TIMEOUT: Duration = Duration::from_secs(30);
+const HOOK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A service and the paths that it replaces.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) spec: ServiceSpec,
+    pub(super) owned: Vec<Owned>,
+}
+
+/// Reads the service keys of `[defaults]` for their own sake.
+pub(super) fn check_defaults<'a>(walk: &mut Walk<'a>, defaults: Table<'a>) {
+    // Each notes its own problem. What only means something together with a kind is read with it.
+    let _ = walk.optional(&defaults, "kind", kind);
+    let _ = walk.optional(&defaults, "certificate", Walk::strings);
+    let _ = walk.optional(&defaults, "user", user);
+    for key in ["reload", "test", "recover"] {
+        let _ = walk.optional(&defaults, key, argv);
+    }
+    let _ = walk.optional(&defaults, "endpoint", endpoint::read);
+    let _ = walk.optional(&defaults, "proof-timeout", timeout);
+    let _ = walk.optional(&defaults, "hook-timeout", timeout);
+    let _ = target::check_defaults(walk, &defaults);
+}
+
+/// Reads every service.
+pub(super) fn read_all<'a>(
+    walk: &mut Walk<'a>,
+    roots: &[Table<'a>],
+    defaults: Option<Table<'a>>,
+    certificates: &Declared<CertSpec>,
+) -> Declared<Served> {
+    let mut services = Declared { names: Vec::new(), read: Vec::new() };
+    for table in walk.array_tables(roots, "service", keys::SERVICE, defaults) {
+        walk.refuse_unknown_keys(&table);
+        let why = "say what it is: \"kamailio\", \"nginx\" or \"custom\"";
+        let kind = walk.required(&table, "kind", kind, why);
+        let name = walk.optional(&table, "name", |walk, value| {
+            let name = walk.string(value)?;
+            walk.name(&name).map(|()| name)
+        });
+        let name = match (name, &kind) {
+            (Ok(Some(name)), _) => Ok(name),
+            (Ok(None), Ok(kind)) => Ok(At { at: table.at, it: kind.to_string() }),
+            _ => Err(Reported),
+        };
+        services.read.push(read(walk, &table, kind, &name, certificates));
+        if let Ok(name) = name
+            && walk.refuse_namesake(&name, &services.names, "the services").is_ok()
+        {
+            services.names.push(name);
+        }
+    }
+    services
+}
+
+fn read<'a>(
+    walk: &mut Walk<'a>,
+    table: &Table<'a>,
+    kind: Read<Kind>,
+    name: &Read<At<String>>,
+    certificates: &Declared<CertSpec>,
+) -> Read<Served> {
+    let chosen = certificates_of(walk, table, certificates);
+    let proof_timeout = walk.optional(table, "proof-timeout", timeout);
+    let hook_timeout = walk.optional(table, "hook-timeout", timeout);
+    let written_user = walk.optional(table, "user", user);
+    let written_endpoints = walk.optional(table, "endpoint", endpoint::read);
+    let preset = kind.map(Kind::preset);
+    let hooks = hooks(walk, table, preset);
+    // What a kind presets cannot be filled in without it.
+    let (kind, preset) = (kind?, preset?);
+    let user = match written_user {
+        Ok(None) => preset_user(walk, table, preset),
+        written => written,
+    };
+    let count = chosen.as_ref().map_or(1, Vec::len);
+    let layout = target::read(walk, table, preset, count);
+    let endpoints = match (&chosen, written_endpoints) {
+        (Ok(chosen), Ok(written)) => endpoints(walk, table, preset, written, chosen, certificates),
+        _ => Err(Reported),
+    };
+
+    let (name, chosen, layout, hooks) = (name.clone()?.it, chosen?, layout?, hooks?);
+    let owned: Vec<Owned> = chosen.iter().flat_map(|name| layout.owned(name)).collect();
+    disk::check_targets(walk, &owned);
+    let spec = ServiceSpec {
+        name,
+        kind,
+        install: chosen.iter().map(|name| (name.clone(), layout.install(name))).collect(),
+        certificates: chosen,
+        user: user?,
+        test: hooks.test,
+        reload: hooks.reload,
+        recover: hooks.recover,
+        endpoints: endpoints?,
+        proof_timeout: proof_timeout?.unwrap_or(PROOF_TIMEOUT),
+        hook_timeout: hook_timeout?.unwrap_or(HOOK_TIMEOUT),
+    };
+    warn_of_unwatched(walk, table, &spec);
+    Ok(Served { spec, owned })
+}
+
+fn kind<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Kind> {
+    walk.word(value, Kind::named, &Kind::ALL.map(Kind::word))
+}
+
+fn timeout<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Duration> {
+    walk.duration(value, ("1 s", "1 h"))
+}
+
+fn user<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<String> {
+    let name = walk.string(value)?;
+    disk::check_user(walk, &name)?;
+    Ok(name.it)
+}
+
+fn preset_user(
+    walk: &mut Walk<'_>,
+    table: &Table<'_>,
+    preset: Option<&Preset>,
+) -> Read<Option<String>> {
+    let Some(user) = preset.and_then(|preset| preset.user) else { return Ok(None) };
+    let name = At { at: table.at, it: user.to_owned() };
+    disk::check_user(walk, &name)?;
+    Ok(Some(name.it))
+}
+
+fn certificates_of<'a>(
+    walk: &mut Walk<'a>,
+    table: &Table<'a>,
+    certificates: &Declared<CertSpec>,
+) -> Read<Vec<String>> {
+    let Some(names) = walk.optional(table, "certificate", Walk::strings)? else {
+        let words: Vec<&str> = certificates.words().collect();
+        return match words.as_slice() {
+            [only] => Ok(vec![(*only).to_owned()]),
+            _ if walk.has_lost_tables() => Err(Reported),
+            [] => Err(walk.missing(table, "certificate", "and there is no [[certificate]] at all")),
+            words => {
+                let why = format!("say which it uses of {}", listed(words));
+                Err(walk.missing(table, "certificate", &why))
+            }
+        };
+    };
+    let mut chosen: Vec<String> = Vec::new();
+    let mut sound = Ok(());
+    for name in names {
+        if let Err(reported) = walk.refuse_unknown(&name, certificates.words(), "certificate") {
+            sound = Err(reported);
+        } else if chosen.contains(&name.it) {
+            sound = Err(walk.problem(name.at, format!("{:?} stands twice; keep one", name.it)));
+        } else {
+            chosen.push(name.it);
+        }
+    }
+    sound.map(|()| chosen)
+}
+
+struct Hooks {
+    test: Option<Vec<String>>,
+    reload: Option<Vec<String>>,
+    recover: Option<Vec<String>>,
+}
+
+/// One hook serves all events of a kind; `custom` runs what it is told.
+fn hooks<'a>(walk: &mut Walk<'a>, table: &Table<'a>, preset: Read<Option<&Preset>>) -> Read<Hooks> {
+    let test = walk.optional(table, "test", argv);
+    let reload = walk.optional(table, "reload", argv);
+    let recover = walk.optional(table, "recover", argv);
+    let (test, reload, recover) = (test?, reload?, recover?);
+    let Some(preset) = preset? else {
+        return Ok(Hooks { test, recover: recover.or_else(|| reload.clone()), reload });
+    };
+    let reload = match reload {
+        Some(reload) => reload,
+        None => {
+            let at = At { at: table.at, it: vec![preset.hook.to_owned()] };
+            check_argv(walk, at)?
+        }
+    };
+    Ok(Hooks {
+        test: test.or_else(|| preset.tests.then(|| reload.clone())),
+        recover: recover.or_else(|| Some(reload.clone())),
+        reload: Some(reload),
+    })
+}
+
+fn argv<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Vec<String>> {
+    let wanted = "a list of the program and its arguments: no shell reads it";
+    let elements = walk.elements(value, wanted)?;
+    if elements.is_empty() {
+        return Err(walk.problem(value.at, format!("{:?} is an empty list", value.key)));
+    }
+    let words: Vec<_> = elements.into_iter().map(|v| walk.argument(v)).collect();
+    let words = words.into_iter().collect::<Read<Vec<_>>>()?;
+    check_argv(walk, At { at: value.at, it: words })
+}
+
+fn check_argv(walk: &mut Walk<'_>, At { at, it }: At<Vec<String>>) -> Read<Vec<String>> {
+    walk.hooks.insert(it.clone());
+    let program = Path::new(it.first().map_or("", String::as_str));
+    if !program.is_absolute() {
+        let text = format!("the hook {program:?} must be an absolute path: nothing is looked up");
+        return Err(walk.problem(at, text));
+    }
+    if walk.options.machine
+        && let Err(reason) = disk::executable(program)
+    {
+        return Err(walk.problem(at, format!("the hook {}: {reason}", program.display())));
+    }
+    Ok(it)
+}
+
+fn endpoints(
+    walk: &mut Walk<'_>,
+    table: &Table<'_>,
+    preset: Option<&Preset>,
+    written: Option<Vec<Written>>,
+    chosen: &[String],
+    certificates: &Declared<CertSpec>,
+) -> Read<Vec<Endpoint>> {
+    let spec = |name: &String| certificates.sound().find(|c| c.name == *name).ok_or(Reported);
+    let specs = chosen.iter().map(spec).collect::<Read<Vec<_>>>()?;
+    let written = match (written, preset) {
+        (Some(written), _) => written,
+        (None, Some(preset)) => endpoint::preset(preset.endpoint, table.at, chosen),
+        (None, None) => Vec::new(),
+    };
+    endpoint::settle(walk, &written, &specs)
+}
+
+fn warn_of_unwatched(walk: &mut Walk<'_>, table: &Table<'_>, spec: &ServiceSpec) {
+    for name in &spec.certificates {
+        if !spec.endpoints.iter().any(|e| e.certificate == *name) {
+            let text = format!(
+                "no endpoint of the service {:?} shows the certificate {name:?}: it will be \
+                 installed, but stay unproved",
+                spec.name
+            );
+            walk.warning(table.at, text);
+        }
+    }
+}
