@@ -7,6 +7,7 @@ pub mod file;
 pub mod kind;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -254,4 +255,40 @@ pub enum Protocol {
     Sips,
     /// `tls://`: the handshake alone.
     Tls,
+}
+
+impl Endpoint {
+    /// `host:port`, an IPv6 address in brackets.
+    pub fn authority(&self) -> String {
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        if host.contains(':') {
+            format!("[{host}]:{}", self.port)
+        } else {
+            format!("{host}:{}", self.port)
+        }
+    }
+}
+
+/// The endpoint as an address, `sips://127.0.0.1:5061`; followed by ` (sni NAME)` or ` (no sni)`
+/// where the server name is not what the address says. Names the endpoint in state and reports.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.protocol, self.authority())?;
+        let named = self.host.parse::<std::net::IpAddr>().is_err() && !self.host.starts_with('[');
+        match &self.sni {
+            Some(sni) if *sni != self.host => write!(f, " (sni {sni})"),
+            None if named => f.write_str(" (no sni)"),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Https => "https",
+            Self::Sips => "sips",
+            Self::Tls => "tls",
+        })
+    }
 }
