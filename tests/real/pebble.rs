@@ -286,4 +286,3 @@ fn configuration(
     }
     json!({ "pebble": pebble }).to_string()
 }
-

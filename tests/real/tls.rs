@@ -39,7 +39,10 @@ pub fn get(address: SocketAddr, path: &str, trust_anchor: &[u8]) -> Result<Strin
     }
     let config = builder().with_root_certificates(roots).with_no_client_auth();
     let mut stream = connect(address, "localhost", config)?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").map_err(|e| e.to_string())?;
+    let port = address.port();
+    // Pebble answers nobody without a User-Agent.
+    let head = format!("GET {path} HTTP/1.0\r\nHost: localhost:{port}\r\nUser-Agent: test\r\n\r\n");
+    stream.write_all(head.as_bytes()).map_err(|e| e.to_string())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).map_err(|e| e.to_string())?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or("no end of the answer's head")?;
