@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 
 /// How long a server may take to come up; a busy machine makes RSA keys slowly.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// How long a server may take to end when asked to.
-const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// How long a server may take to end when asked to. Kamailio that has just started may not hear
+/// it: its TCP children do not listen to signals from the first moment on.
+const TERM_LIMIT: Duration = Duration::from_secs(1);
+/// How long the kernel may take to end one.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(10);
 
 /// A running server; ended, with all its children, when dropped.
@@ -108,10 +111,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = kill_process_group(self.group(), Signal::TERM);
-        if !self.ends_within(STOP_LIMIT) {
+        let _ = kill_process(self.group(), Signal::TERM);
+        if !self.ends_within(TERM_LIMIT) {
             let _ = kill_process_group(self.group(), Signal::KILL);
             let _ = self.child.wait();
+            self.ends_within(KILL_LIMIT);
         }
         // Only now, so that a kill -9 of ours meanwhile leaves nothing.
         let _ = self.watcher.kill();
