@@ -125,8 +125,9 @@ impl Drop for Server {
 
 /// A process that waits on a pipe that only we hold: when it closes, we are gone.
 fn watch(group: u32) -> Child {
+    // dash takes no `kill -TERM -- -GROUP`.
     Command::new("/bin/sh")
-        .args(["-c", "read -r _; kill -TERM -- -$0; sleep 2; kill -KILL -- -$0"])
+        .args(["-c", "read -r _; kill -s TERM -- -$0; sleep 2; kill -s KILL -- -$0"])
         .arg(group.to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -134,4 +135,31 @@ fn watch(group: u32) -> Child {
         .process_group(0)
         .spawn()
         .expect("/bin/sh starts")
+}
+
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_ends_when_we_are_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "sleep 1000 & wait"]);
+        let mut server =
+            Server::start("sh", &mut command, &folder.path().join("log"), || true).unwrap();
+        assert!(server.exited().is_none());
+        // What the kernel does for us at a kill -9.
+        drop(server.watcher.stdin.take());
+        assert!(server.ends_within(KILL_LIMIT), "its group is still there");
+    }
+
+    #[test]
+    fn a_server_that_ends_at_once_is_told_with_its_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "echo no such port; exit 3"]);
+        let server = Server::start("sh", &mut command, &folder.path().join("log"), || false);
+        let reason = server.unwrap_err();
+        assert!(reason.contains("exit status: 3") && reason.contains("no such port"), "{reason}");
+    }
 }
