@@ -45,6 +45,12 @@ pub fn program(name: &str) -> Option<PathBuf> {
     found
 }
 
+/// A line that `./test` repeats in its summary.
+pub fn say_skipped(why: &str) {
+    // Not eprintln!, which the test harness keeps to itself while a test passes.
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+}
+
 /// Looks where servers lie, too, which an ordinary user's `PATH` leaves out.
 pub fn in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

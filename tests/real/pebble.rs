@@ -110,6 +110,27 @@ impl Pebble {
         format!("https://localhost:{}/dir", self.acme.port())
     }
 
+    /// The ACME directory (RFC 8555 section 7.1.1).
+    ///
+    /// # Panics
+    ///
+    /// When Pebble does not answer.
+    pub fn directory_object(&self) -> serde_json::Value {
+        let anchor = super::text(self.trust_anchor());
+        let body = super::tls::get(self.acme, "/dir", anchor.as_bytes()).expect("it answers");
+        serde_json::from_str(&body).expect("the directory is JSON")
+    }
+
+    /// Whether the directory has that resource: `renewalInfo` came with 2.6. Says that a test is
+    /// skipped when not.
+    pub fn offers(&self, resource: &str) -> bool {
+        let offered = self.directory_object()[resource].is_string();
+        if !offered {
+            super::say_skipped(&format!("this Pebble offers no {resource}"));
+        }
+        offered
+    }
+
     /// Address of the ACME server.
     pub fn address(&self) -> SocketAddr {
         self.acme
