@@ -60,7 +60,7 @@ impl Identifier {
 
     /// Whether a certificate for `self` is good for `name` (RFC 6125: a wildcard stands for
     /// exactly one label).
-    pub fn covers(&self, name: &Identifier) -> bool {
+    pub fn covers(&self, name: &Self) -> bool {
         match (self, name) {
             (Self::Dns(pattern), Self::Dns(name)) => {
                 pattern == name

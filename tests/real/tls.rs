@@ -1,0 +1,112 @@
+//! A TLS client of the tests' own, so that what pbxcert says is not proved by pbxcert.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore};
+use rustls::{SignatureScheme, StreamOwned};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// DER of the leaf that `address` serves for `name`, whoever signed it.
+///
+/// # Errors
+///
+/// What went wrong, as a sentence.
+pub fn served_leaf(address: SocketAddr, name: &str) -> Result<Vec<u8>, String> {
+    let config = builder().dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate));
+    let mut stream = connect(address, name, config.with_no_client_auth())?;
+    stream.conn.complete_io(&mut stream.sock).map_err(|e| format!("handshake: {e}"))?;
+    let chain = stream.conn.peer_certificates().ok_or("no certificate")?;
+    Ok(chain[0].to_vec())
+}
+
+/// `GET https://localhost:port/path`, where only `trust_anchor` (PEM) may have signed the server.
+///
+/// # Errors
+///
+/// What went wrong, or the whole answer when it is not 200.
+pub fn get(address: SocketAddr, path: &str, trust_anchor: &[u8]) -> Result<String, String> {
+    let mut roots = RootCertStore::empty();
+    for root in CertificateDer::pem_slice_iter(trust_anchor) {
+        roots.add(root.map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
+    }
+    let config = builder().with_root_certificates(roots).with_no_client_auth();
+    let mut stream = connect(address, "localhost", config)?;
+    let port = address.port();
+    // Pebble answers nobody without a User-Agent.
+    let head = format!("GET {path} HTTP/1.0\r\nHost: localhost:{port}\r\nUser-Agent: test\r\n\r\n");
+    stream.write_all(head.as_bytes()).map_err(|e| e.to_string())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).map_err(|e| e.to_string())?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or("no end of the answer's head")?;
+    if head.split(' ').nth(1) == Some("200") { Ok(body.to_owned()) } else { Err(answer) }
+}
+
+type Stream = StreamOwned<ClientConnection, TcpStream>;
+
+fn connect(address: SocketAddr, name: &str, config: ClientConfig) -> Result<Stream, String> {
+    let name = ServerName::try_from(name.to_owned()).map_err(|e| e.to_string())?;
+    let connection = ClientConnection::new(Arc::new(config), name).map_err(|e| e.to_string())?;
+    let socket = TcpStream::connect_timeout(&address, LIMIT).map_err(|e| e.to_string())?;
+    socket.set_read_timeout(Some(LIMIT)).map_err(|e| e.to_string())?;
+    socket.set_write_timeout(Some(LIMIT)).map_err(|e| e.to_string())?;
+    Ok(StreamOwned::new(connection, socket))
+}
+
+fn builder() -> rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
+    ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("the provider knows TLS 1.2 and 1.3")
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// Takes every chain, but not a peer that lacks the leaf's key.
+#[derive(Debug)]
+struct AnyCertificate;
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _leaf: &CertificateDer<'_>,
+        _chain: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, leaf, signature, &known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, leaf, signature, &known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
