@@ -1,4 +1,4 @@
-//! The configuration, validated and final: what was written is in [`file`], what it means is here.
+//! The configuration, validated and final: what was written is in [`mod@file`], what it means is here.
 //!
 //! Every value here has been checked; nothing above this module asks "is this set?" again.
 
