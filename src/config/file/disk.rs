@@ -228,3 +228,37 @@ fn unescaped(field: &str) -> PathBuf {
     }
     PathBuf::from(std::ffi::OsString::from_vec(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bind_mounted_target_is_told_with_its_source() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap().join("a b.pem");
+        std::fs::write(&path, "").unwrap();
+        let escaped = path.display().to_string().replace(' ', "\\040");
+        let mounts = format!(
+            "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+             36 22 8:1 /srv/real\\040key.pem {escaped} rw,noatime - ext4 /dev/sda1 rw\n"
+        );
+        let told = target(&path, false, &mounts).unwrap_err();
+        assert!(told.starts_with("/srv/real key.pem is mounted on it"), "{told}");
+        assert!(told.ends_with("mount its folder instead"), "{told}");
+        assert_eq!(target(&path, false, "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"), Ok(()));
+    }
+
+    #[test]
+    fn escapes_of_the_kernel_are_undone_and_others_left() {
+        for (field, path) in [
+            ("/a\\040b", "/a b"),
+            ("/a\\134", "/a\\"),
+            ("/a\\", "/a\\"),
+            ("/a\\xyz", "/a\\xyz"),
+            ("/ü\\011", "/ü\t"),
+        ] {
+            assert_eq!(unescaped(field), Path::new(path));
+        }
+    }
+}

@@ -12,6 +12,9 @@ const MOST: usize = 20;
 /// How far above the place where the parser stumbled the real mistake is looked for.
 const LINES_ABOVE: usize = 12;
 
+/// Larger texts are not searched for the real mistake: each candidate costs one more parse.
+const MOST_SEARCHED: usize = 64 << 10;
+
 /// A text and what is sound of it.
 #[derive(Debug)]
 pub(super) struct Syntax {
@@ -43,6 +46,9 @@ impl Syntax {
             syntax.mend(error.0, &error.1);
         }
         // Too broken: what is left says nothing.
+        if let Some((_, text)) = syntax.mistakes.last_mut() {
+            text.push_str(" (and there is more further down: mend these first)");
+        }
         syntax.sound = String::new();
         syntax.lost_tables = true;
         syntax
@@ -51,11 +57,11 @@ impl Syntax {
     fn mend(&mut self, at: usize, message: &str) {
         let at = at.min(self.sound.len());
         let line = line_start(&self.sound, at);
-        if header(line_of(&self.sound, line)).is_some() {
+        let culprit = culprit(&self.sound, line);
+        if culprit == line && header(line_of(&self.sound, line)).is_some() {
             self.mend_header(line, at, message);
             return;
         }
-        let culprit = culprit(&self.sound, line);
         let (at, text) = if culprit == line {
             (at, format!("not TOML: {message}"))
         } else {
@@ -89,7 +95,7 @@ impl Syntax {
         };
         self.mistakes.push((at, text));
         self.lost_tables = true;
-        let end = headers(&self.sound).find(|start| *start > line).unwrap_or(self.sound.len());
+        let end = section_end(&self.sound, line);
         blank(&mut self.sound, line, end);
     }
 
@@ -102,14 +108,16 @@ impl Syntax {
     }
 }
 
-/// Offsets and messages of what the parser says.
+/// Offsets and messages of what the parser says, in the order of the text.
 fn errors(text: &str) -> Vec<(usize, String)> {
     let (_, errors) = DeTable::parse_recoverable(text);
     let place = |e: &toml::de::Error| {
         let at = e.span().map_or(0, |s| s.start).min(text.len());
         (0..=at).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0)
     };
-    errors.iter().map(|e| (place(e), e.message().to_owned())).collect()
+    let mut errors: Vec<_> = errors.iter().map(|e| (place(e), e.message().to_owned())).collect();
+    errors.sort();
+    errors
 }
 
 /// Whether a mistake is one from which the parser recovers by keeping the first value.
@@ -117,21 +125,31 @@ fn is_duplicate_key(text: &str, (at, message): &(usize, String)) -> bool {
     message == "duplicate key" && header(line_of(text, line_start(text, *at))).is_none()
 }
 
-/// The line to blame: the one, here or a little above, without which the fewest mistakes are left.
+/// The line to blame: the one, here or a little above, without which the parser gets furthest.
 fn culprit(text: &str, line: usize) -> usize {
-    let mut best = (usize::MAX, line);
+    let mut best = (0, line);
     let mut start = line;
+    if text.len() > MOST_SEARCHED {
+        return line;
+    }
     for _ in 0..LINES_ABOVE {
         let candidate = line_of(text, start);
-        if start == line || leading_key(candidate).is_some_and(|_| candidate.contains('=')) {
+        if start == line || (candidate.contains('=') && leading_key(candidate).is_some()) {
             let mut without = text.to_owned();
-            blank(&mut without, start, start + candidate.len());
-            let left = errors(&without).len();
-            if left < best.0 {
-                best = (left, start);
+            let end = match header(candidate) {
+                Some(_) => section_end(text, start),
+                None => start + candidate.len(),
+            };
+            blank(&mut without, start, end);
+            let reached = errors(&without)
+                .iter()
+                .find(|e| !is_duplicate_key(&without, e))
+                .map_or(usize::MAX, |(at, _)| *at);
+            if reached > best.0 {
+                best = (reached, start);
             }
         }
-        if best.0 == 0 || start == 0 {
+        if best.0 == usize::MAX || start == 0 {
             break;
         }
         start = line_start(text, start - 1);
@@ -149,6 +167,11 @@ pub(super) fn headers(text: &str) -> impl Iterator<Item = usize> + '_ {
         })
         .filter(|(_, line)| header(line).is_some())
         .map(|(start, _)| start)
+}
+
+/// Where the table that begins at `start` ends.
+fn section_end(text: &str, start: usize) -> usize {
+    headers(text).find(|next| *next > start).unwrap_or(text.len())
 }
 
 /// `[table]` or `[[table]]` as written, when a line begins like one.
@@ -220,6 +243,18 @@ mod tests {
             lines.sort_unstable();
             assert_eq!(found, lines, "{text:?}");
         }
+    }
+
+    #[test]
+    fn many_mistakes_side_by_side_are_told_apart() {
+        let text = "[acme]\ndirectory = letsencrypt\ncontact = [\n  \"a@b.de\"\n  \"c@b.de\",\n]\n\n\
+                    [[certificate]]\nname = \"pbx\nnames = [\"b.de\", 'a.b.de]\nkey \"rsa-2048\"\n\
+                    [[service]]\nkind: \"nginx\"\nendpoint = { url = none }\n";
+        assert_eq!(mistakes(text), [2, 5, 9, 10, 11, 13, 14]);
+        let hopeless = Syntax::of(&"x y\n".repeat(50));
+        assert_eq!(hopeless.mistakes.len(), MOST);
+        assert!(hopeless.mistakes[MOST - 1].1.contains("more further down"));
+        assert!(hopeless.lost_tables);
     }
 
     #[test]

@@ -98,6 +98,9 @@ fn layout(
                 return Err(walk.missing(table, "target", why));
             };
             let dir = dir.unwrap_or(At { at: table.at, it: preset.target_dir.into() });
+            for group in preset.files.iter().filter_map(|file| file.group) {
+                disk::check_group(walk, &At { at: table.at, it: group.to_owned() })?;
+            }
             Ok(Layout::Folder { dir, files: preset_files(preset) })
         }
         (Some(dir), Some(files)) => {
@@ -324,6 +327,7 @@ pub(super) fn refuse_overlaps(
     top: Option<&Top>,
     sources: &[Source],
 ) {
+    let ours = ours(top, sources);
     let mut seen: Vec<(&str, &Owned)> = Vec::new();
     for service in services.sound() {
         let name = service.spec.name.as_str();
@@ -336,7 +340,7 @@ pub(super) fn refuse_overlaps(
                 );
                 walk.problem(owned.at, text);
             }
-            for path in ours(top, sources) {
+            for path in &ours {
                 if overlap(owned, &Owned { at: owned.at, path: path.clone(), is_folder: true }) {
                     let text = format!(
                         "{:?} would replace what belongs to pbxcert itself ({path:?}): choose \

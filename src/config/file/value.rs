@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::keys;
-use super::walk::{At, Place, Read, Value, Walk, listed};
+use super::walk::{At, Place, Read, Reported, Value, Walk, listed};
 
 impl<'a> Walk<'a> {
     /// Text without control characters.
@@ -144,6 +144,46 @@ impl<'a> Walk<'a> {
             return Ok(());
         };
         Err(self.problem(name.at, format!("the name {text:?} cannot be used: {reason}")))
+    }
+
+    /// Notes a second one of the same name.
+    pub(super) fn refuse_namesake<'n>(
+        &mut self,
+        name: &At<String>,
+        others: impl IntoIterator<Item = &'n At<String>>,
+        what: &str,
+    ) -> Read<()> {
+        let Some(first) = others.into_iter().find(|other| other.it == name.it) else {
+            return Ok(());
+        };
+        let text = format!(
+            "two of {what} are named {:?}: here and at {}; give one another name",
+            name.it,
+            self.shown(first.at)
+        );
+        Err(self.problem(name.at, text))
+    }
+
+    /// Notes a name that nothing bears.
+    pub(super) fn refuse_unknown<'c>(
+        &mut self,
+        name: &At<String>,
+        known: impl IntoIterator<Item = &'c str>,
+        what: &str,
+    ) -> Read<()> {
+        let known: Vec<&str> = known.into_iter().collect();
+        if known.contains(&name.it.as_str()) {
+            return Ok(());
+        }
+        if self.has_lost_tables() {
+            return Err(Reported);
+        }
+        let hint = match keys::nearest(&name.it, known.iter().copied()) {
+            Some(near) => format!("; did you mean {near:?}?"),
+            None if known.is_empty() => "; there is none at all".to_owned(),
+            None => format!("; there is {}", listed(&known)),
+        };
+        Err(self.problem(name.at, format!("there is no {what} named {:?}{hint}", name.it)))
     }
 }
 

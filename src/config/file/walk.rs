@@ -128,9 +128,10 @@ impl<'a> Walk<'a> {
         self.warnings.push((at, text.into()));
     }
 
-    /// Whether whole tables could not be read: then nobody may call a name unknown.
+    /// Whether tables, or names of tables, could not be read: then nobody may call a name unknown.
     pub(super) fn has_lost_tables(&self) -> bool {
-        self.sources.iter().any(|s| s.syntax.lost_tables)
+        let lost_name = |s: &Source| s.syntax.lost_keys.iter().any(|(_, key)| key == "name");
+        self.sources.iter().any(|s| s.syntax.lost_tables || lost_name(s))
     }
 
     /// The start of the main file as a whole.
@@ -304,46 +305,6 @@ impl<'a> Walk<'a> {
             }
         }
         tables
-    }
-
-    /// Notes a second one of the same name.
-    pub(super) fn refuse_namesake<'n>(
-        &mut self,
-        name: &At<String>,
-        others: impl IntoIterator<Item = &'n At<String>>,
-        what: &str,
-    ) -> Read<()> {
-        let Some(first) = others.into_iter().find(|other| other.it == name.it) else {
-            return Ok(());
-        };
-        let text = format!(
-            "two of {what} are named {:?}: here and at {}; give one another name",
-            name.it,
-            self.shown(first.at)
-        );
-        Err(self.problem(name.at, text))
-    }
-
-    /// Notes a name that nothing bears.
-    pub(super) fn refuse_unknown<'c>(
-        &mut self,
-        name: &At<String>,
-        known: impl IntoIterator<Item = &'c str>,
-        what: &str,
-    ) -> Read<()> {
-        let known: Vec<&str> = known.into_iter().collect();
-        if known.contains(&name.it.as_str()) {
-            return Ok(());
-        }
-        if self.has_lost_tables() {
-            return Err(Reported);
-        }
-        let hint = match keys::nearest(&name.it, known.iter().copied()) {
-            Some(near) => format!("; did you mean {near:?}?"),
-            None if known.is_empty() => "; there is none at all".to_owned(),
-            None => format!("; there is {}", listed(&known)),
-        };
-        Err(self.problem(name.at, format!("there is no {what} named {:?}{hint}", name.it)))
     }
 }
 

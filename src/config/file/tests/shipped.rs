@@ -123,6 +123,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
+    fn no_bytes_are_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = read(&String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
     fn no_text_is_a_panic(text in "\\PC{0,200}", lines in prop::collection::vec("[\\[\\]a-z=\"{}, #.0-9\\n-]{0,40}", 0..12)) {
         let _ = read(&text);
         let _ = read(&lines.join("\n"));
