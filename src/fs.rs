@@ -1,8 +1,9 @@
 //! Files that are never half there, never followed out of their place, never writable by others.
 //!
-//! Everything is reached by handle and without following symbolic links ([`open`]), written beside
-//! its place and renamed ([`place`]), or swapped as a whole folder ([`folder`]). Who else could
-//! write a path is told by [`guarded`]; who writes now by kernel locks ([`Lock`]).
+//! Everything is reached by handle and without following symbolic links, written beside its place
+//! and renamed ([`replace`], [`stage`]), or swapped as a whole folder ([`stage_dir`],
+//! [`exchange`]). Who else could write a path is told by [`guarded`]; who writes now by kernel
+//! locks ([`Lock`]).
 
 mod durable;
 mod folder;

@@ -12,8 +12,7 @@ use super::{Error, open};
 #[derive(Debug)]
 #[must_use = "the lock is released when this is dropped"]
 pub struct Lock {
-    /// Held, not read: closing the handle releases the lock.
-    _file: File,
+    file: File,
     path: PathBuf,
 }
 
@@ -26,7 +25,7 @@ impl Lock {
     pub fn try_acquire(path: &Path) -> Result<Option<Self>, Error> {
         let file = lock_file(path)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self { _file: file, path: path.to_owned() })),
+            Ok(()) => Ok(Some(Self { file, path: path.to_owned() })),
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(e) => Err(Error::of("lock", path)(e.into())),
         }
@@ -41,7 +40,7 @@ impl Lock {
         let file = lock_file(path)?;
         rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))
             .map_err(|e| Error::of("lock", path)(e.into()))?;
-        Ok(Self { _file: file, path: path.to_owned() })
+        Ok(Self { file, path: path.to_owned() })
     }
 
     /// The file that is locked.
@@ -50,9 +49,16 @@ impl Lock {
     }
 }
 
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A child between fork and exec still has the handle, so closing ours is not enough.
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
 fn lock_file(path: &Path) -> Result<File, Error> {
     let (folder, name) = open::parent(path).map_err(Error::of("lock", path))?;
-    // Close-on-exec: a hook that outlives us must not keep our locks.
+    // Close-on-exec: a hook that outlives us, killed, must not keep our locks.
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(&folder, &name, flags | OFlags::NONBLOCK, Mode::from_raw_mode(0o600))
         .map(File::from)

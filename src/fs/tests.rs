@@ -182,16 +182,19 @@ fn a_lock_is_held_by_one_and_released_by_its_end() {
 }
 
 #[test]
-fn a_child_does_not_keep_a_lock() {
+fn a_child_does_not_inherit_a_lock() {
     let (_dir, path) = folder();
     let file = path.join("lock");
     let lock = Lock::try_acquire(&file).unwrap().unwrap();
     let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-    drop(lock);
-    let again = Lock::try_acquire(&file).unwrap();
+    let handles = std::fs::read_dir(format!("/proc/{}/fd", child.id())).unwrap();
+    let open: Vec<PathBuf> =
+        handles.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok()).collect();
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(again.is_some());
+    assert!(!open.is_empty());
+    assert!(!open.contains(&file), "{open:?}");
+    drop(lock);
 }
 
 #[test]

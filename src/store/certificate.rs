@@ -1,22 +1,20 @@
 //! What is remembered of one certificate: its revisions, the planner's memory, the order under way.
 
-use std::collections::BTreeSet;
-use std::ops::Deref;
+mod writer;
+
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::order::OrderRecord;
 use super::record::{self, Read, Record};
-use super::revision::{self, Meta, Seen};
-use super::{Error, PRIVATE, Store, Subject, order, warning};
+use super::revision::{self, Seen};
+use super::{Error, Store, order, warning};
 use crate::cert::bundle::Bundle;
-use crate::fs::{self, Lock, Owner};
-use crate::state::{Asked, CertState, Finding, OrderJournal, OrderSeen, Revision, SCHEMA};
+use crate::fs;
+use crate::state::{CertState, Finding, OrderJournal, OrderSeen, Revision};
 
-/// How many revisions are kept beyond the live ones, those before them and the newest.
-const SPARE: usize = 3;
+pub use writer::CertificateWriter;
 
 impl Record for CertState {
     fn schema(&mut self) -> &mut u32 {
@@ -90,7 +88,7 @@ impl CertificateStore {
     /// As [`Self::revisions`].
     pub fn revision(&self, number: u64) -> Result<Option<Revision>, Error> {
         Ok(match revision::look(&self.folder(number), number)? {
-            Seen::Whole(revision) => Some(revision),
+            Seen::Whole(revision) => Some(*revision),
             Seen::Rebuilt(meta, _) => Some(meta.revision),
             Seen::Gone | Seen::NotWhole(_) => None,
         })
@@ -143,7 +141,14 @@ impl CertificateStore {
         findings.extend(record::set_aside(&self.rev(), name)?);
         findings.extend(record::damage::<CertState>(&self.state_file(), name)?);
         findings.extend(record::damage::<LastNumber>(&self.last_file(), name)?);
-        findings.extend(record::damage::<OrderRecord>(&order::paths(&self.dir).0, name)?);
+        match order::read(&self.dir) {
+            Ok(Read::Broken(reason)) => {
+                findings.push(warning(name, format!("the order under way is lost: {reason}")));
+            }
+            Ok(Read::Missing | Read::Whole(_)) => {}
+            Err(e @ Error::Newer { .. }) => findings.push(warning(name, e.to_string())),
+            Err(e) => return Err(e),
+        }
         for number in self.numbers()? {
             findings.extend(record::set_aside(&self.folder(number), name)?);
             let text = match revision::look(&self.folder(number), number) {
@@ -170,10 +175,7 @@ impl CertificateStore {
     pub fn try_lock(&self, now: Timestamp) -> Result<Option<CertificateWriter>, Error> {
         self.store.check_writable()?;
         let Some(lock) = super::lock(&self.dir)? else { return Ok(None) };
-        fs::make_dir(&self.rev(), PRIVATE, Owner::default())?;
-        let writer = CertificateWriter { of: self.clone(), _lock: lock };
-        writer.repair(now)?;
-        Ok(Some(writer))
+        CertificateWriter::begin(self, lock, now).map(Some)
     }
 
     /// Numbers of all folders that claim to be revisions, ascending.
@@ -205,198 +207,4 @@ impl CertificateStore {
 fn number(name: &str) -> Option<u64> {
     let number: u64 = name.parse().ok()?;
     (number > 0 && number.to_string() == name).then_some(number)
-}
-
-/// The one who may write what is remembered of a certificate, for as long as this lives.
-#[derive(Debug)]
-#[must_use = "the lock is released when this is dropped"]
-pub struct CertificateWriter {
-    of: CertificateStore,
-    _lock: Lock,
-}
-
-impl Deref for CertificateWriter {
-    type Target = CertificateStore;
-
-    fn deref(&self) -> &CertificateStore {
-        &self.of
-    }
-}
-
-impl CertificateWriter {
-    /// Stores a bundle as the next revision: written beside, flushed, read back, and only then
-    /// named. The bundle that is the newest already is not stored twice: a crash between storing
-    /// it and forgetting the order comes here again.
-    ///
-    /// `asked` is what the CA was asked for, `None` when it came from outside.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be written, or does not come back as it was; nothing is named then.
-    pub fn commit(
-        &self,
-        bundle: &Bundle,
-        asked: Option<Asked>,
-        origin: &str,
-        now: Timestamp,
-    ) -> Result<Revision, Error> {
-        if let Some(newest) = self.newest()? {
-            let same = newest.leaf.fingerprint == bundle.leaf().fingerprint
-                && newest.asked == asked
-                && self.bundle(newest.number).is_ok_and(|b| b.chain() == bundle.chain());
-            if same {
-                return Ok(newest);
-            }
-        }
-        let number = self.next_number()?;
-        let revision = Revision {
-            schema: SCHEMA,
-            number,
-            asked,
-            leaf: bundle.leaf().clone(),
-            chain_length: bundle.chain().len() - 1,
-            committed_at: now,
-            origin: origin.to_owned(),
-        };
-        let folder = self.folder(number);
-        let staged = fs::stage_dir(&folder)?;
-        revision::fill(&staged, bundle, revision.clone())?;
-        staged.publish(&folder, PRIVATE, Owner::default())?;
-        Ok(revision)
-    }
-
-    /// A number that no revision ever had; remembered before it is used.
-    fn next_number(&self) -> Result<u64, Error> {
-        let last = record::read::<LastNumber>(&self.last_file())?.whole().map_or(0, |l| l.number);
-        let there = fs::list(&self.rev())?;
-        let seen = there
-            .iter()
-            .filter_map(|name| number(name.split_once(".broken").map_or(name, |(n, _)| n)))
-            .max()
-            .unwrap_or(0);
-        let number = last.max(seen) + 1;
-        record::write(&self.last_file(), LastNumber { schema: 0, number })?;
-        Ok(number)
-    }
-
-    /// Replaces what the planner remembers.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be written; what was remembered before stays.
-    pub fn remember(&self, state: &CertState) -> Result<(), Error> {
-        record::write(&self.state_file(), state.clone())
-    }
-
-    /// Remembers where the order under way stands: call it before each side effect. The key is
-    /// written once per order, before anything else of it.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be written; what was remembered before stays.
-    pub fn remember_order(&self, journal: &OrderJournal) -> Result<(), Error> {
-        order::write(&self.dir, journal)
-    }
-
-    /// Forgets the order under way, and its key.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be removed.
-    pub fn forget_order(&self) -> Result<(), Error> {
-        order::remove(&self.dir)
-    }
-
-    /// Removes old revisions. Kept are those in `keep` (live somewhere, or on their way), the one
-    /// before each, the newest, and 3 more.
-    ///
-    /// # Errors
-    ///
-    /// When one cannot be removed.
-    pub fn prune(&self, keep: &[u64]) -> Result<(), Error> {
-        let whole: Vec<u64> = self.revisions()?.iter().map(|r| r.number).collect();
-        for number in outdated(&whole, keep) {
-            // First out of sight, so that a reader sees it whole or not at all.
-            let folder = self.folder(number);
-            let dying = self.rev().join(format!("{}prune-{number}", fs::PREFIX));
-            fs::remove_tree(&dying)?;
-            fs::move_new(&folder, &dying)?;
-            fs::remove_tree(&dying)?;
-        }
-        Ok(())
-    }
-
-    /// Sweeps, moves aside what is damaged, rebuilds what can be rebuilt.
-    fn repair(&self, now: Timestamp) -> Result<(), Error> {
-        let (order_json, order_key) = order::paths(&self.dir);
-        // First look at everything: where any file is newer than we are, nothing is touched.
-        let state = record::read::<CertState>(&self.state_file())?;
-        let last = record::read::<LastNumber>(&self.last_file())?;
-        let order = order::read(&self.dir)?;
-        let mut revisions = Vec::new();
-        for number in self.numbers()? {
-            revisions.push((number, revision::look(&self.folder(number), number)?));
-        }
-        for folder in [&self.dir, &self.rev()] {
-            fs::sweep(folder)?;
-        }
-        if let Read::Broken(reason) = state {
-            self.move_aside(self.state_file(), &reason, now)?;
-        }
-        if let Read::Broken(reason) = last {
-            self.move_aside(self.last_file(), &reason, now)?;
-        }
-        match order {
-            Read::Broken(reason) => {
-                self.move_aside(order_json, &reason, now)?;
-                if order_key.exists() {
-                    self.move_aside(order_key, "its order is damaged", now)?;
-                }
-            }
-            // A key whose order was never begun, or is over.
-            Read::Missing => fs::remove(&order_key)?,
-            Read::Whole(_) => {}
-        }
-        for (number, seen) in revisions {
-            let folder = self.folder(number);
-            match seen {
-                Seen::NotWhole(reason) => self.move_aside(folder, &reason, now)?,
-                Seen::Rebuilt(meta, reason) => self.mend(*meta, &reason, now)?,
-                Seen::Gone | Seen::Whole(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn mend(&self, meta: Meta, reason: &str, now: Timestamp) -> Result<(), Error> {
-        let folder = self.folder(meta.revision.number);
-        let path = revision::meta_of(&folder);
-        let subject = Subject::Certificate(self.name.clone());
-        match record::read::<Meta>(&path)? {
-            Read::Broken(_) => self.move_aside(path, reason, now)?,
-            Read::Missing | Read::Whole(_) => {
-                let text = format!("the facts of {} were read anew: {reason}", folder.display());
-                self.store.tell_repair(&subject, text, now);
-            }
-        }
-        revision::mend(&folder, meta)
-    }
-
-    fn move_aside(&self, path: PathBuf, reason: &str, now: Timestamp) -> Result<(), Error> {
-        let subject = Subject::Certificate(self.name.clone());
-        record::move_aside(&self.store, &subject, &path, reason, now)
-    }
-}
-
-/// Which of `numbers` (ascending) need not be kept.
-fn outdated(numbers: &[u64], keep: &[u64]) -> Vec<u64> {
-    let mut kept: BTreeSet<u64> = numbers.last().copied().into_iter().collect();
-    for live in keep {
-        kept.insert(*live);
-        kept.extend(numbers.iter().rev().find(|n| *n < live));
-    }
-    let spare: Vec<u64> =
-        numbers.iter().rev().filter(|n| !kept.contains(n)).take(SPARE).copied().collect();
-    kept.extend(spare);
-    numbers.iter().filter(|n| !kept.contains(n)).copied().collect()
 }

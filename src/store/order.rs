@@ -19,7 +19,7 @@ const KEY_LIMIT: u64 = 64 << 10;
 /// `order.json`: the journal without its key.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct OrderRecord {
+struct OrderRecord {
     schema: u32,
     asked: Asked,
     identifiers: Vec<Identifier>,

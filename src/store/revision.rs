@@ -49,7 +49,7 @@ pub(super) enum Seen {
     /// A revision whose `meta.json` had to be made up from its PEM files, and why.
     Rebuilt(Box<Meta>, String),
     /// A revision.
-    Whole(Revision),
+    Whole(Box<Revision>),
 }
 
 /// The files of a revision as they are.
@@ -100,7 +100,7 @@ pub(super) fn look(dir: &Path, number: u64) -> Result<Seen, Error> {
     let meta = match meta {
         Read::Whole(meta) if meta.revision.number == number => {
             if meta.files == files.digests() {
-                return Ok(Seen::Whole(meta.revision));
+                return Ok(Seen::Whole(Box::new(meta.revision)));
             }
             Ok(meta)
         }
@@ -170,7 +170,7 @@ pub(super) fn bundle(dir: &Path, certificate: &str, number: u64) -> Result<Bundl
         Seen::Gone => return Err(no_revision("it was removed".to_owned())),
         Seen::NotWhole(reason) => return Err(no_revision(reason)),
         Seen::Rebuilt(meta, _) => meta.revision,
-        Seen::Whole(revision) => revision,
+        Seen::Whole(revision) => *revision,
     };
     let files = Files::read(dir)?.map_err(no_revision)?;
     let bundle = files.bundle().map_err(|source| Error::Bundle { path: dir.to_owned(), source })?;

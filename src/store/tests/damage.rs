@@ -18,9 +18,6 @@ const JSON: [&str; 9] = [
 fn read_all(store: &Store) -> Vec<Finding> {
     let pbx = store.certificate("pbx").unwrap();
     assert_eq!(numbers(&pbx), [1, 2], "a revision was lost");
-    pbx.newest().unwrap().unwrap();
-    pbx.bundle(1).unwrap();
-    pbx.bundle(2).unwrap();
     pbx.state().unwrap();
     pbx.order().unwrap();
     pbx.order_seen().unwrap();
@@ -83,6 +80,8 @@ fn a_file_cut_at_any_byte_is_moved_aside_and_no_revision_is_lost() {
             let store = Store::open(store.root()).unwrap();
             write_all(&store);
             let findings = read_all(&store);
+            store.certificate("pbx").unwrap().bundle(1).unwrap();
+            store.certificate("pbx").unwrap().bundle(2).unwrap();
             if file == "node/daemon.json" {
                 assert_eq!(findings, []);
                 continue;
