@@ -84,6 +84,9 @@ pub struct Backoff {
     pub retry_at: Option<Timestamp>,
     /// What was asked when it failed: another wish starts afresh.
     pub asked: Option<Asked>,
+    /// Rehearsals in a row that failed for other reasons than validation: after two the real order
+    /// goes without.
+    pub rehearsals: u32,
 }
 
 /// A failed try, in words and as a class.

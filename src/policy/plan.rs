@@ -1,15 +1,26 @@
 //! The one next step, and why.
+//!
+//! [`next`] and [`next_service`] are called again after each step, until they say `Wait`. A caller
+//! writes down what a step led to before it asks again ([`super::remember`]): with unchanged state
+//! the answer is the same.
+
+mod certificate;
+mod service;
 
 use std::fmt;
 
 use jiff::Timestamp;
+
+pub use certificate::{next, resumes, wish};
+pub use service::next_service;
 
 /// The next step for a certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {
     /// Ask the CA for renewal information now.
     AskRenewalInfo,
-    /// Order, or go on with the order that is under way.
+    /// Order, or go on with the order that is under way when [`resumes`] says that it fits; one
+    /// that does not fit is dropped first.
     Issue {
         /// Why.
         reason: Reason,
@@ -18,7 +29,7 @@ pub enum Action {
         /// Inside an ARI window: does not count against the budget.
         exempt: bool,
     },
-    /// Try the names at the rehearsal directory first.
+    /// Try the names at the rehearsal directory first; an order under way as with `Issue`.
     Rehearse(Reason),
     /// Nothing to do before a certain time.
     Wait(Wait),
@@ -64,6 +75,8 @@ pub enum Reason {
     Missing,
     /// The CA suggests it (RFC 9773).
     RenewalInfo,
+    /// An order for exactly this is under way.
+    UnderWay,
 }
 
 /// Why a revision is deployed.
@@ -114,9 +127,37 @@ impl fmt::Display for Reason {
             Self::Emergency => f.write_str("less than 1/20 of its life is left"),
             Self::Expired => f.write_str("it has expired"),
             Self::Forced => f.write_str("asked for by hand"),
-            Self::Lifetime => f.write_str("two thirds of its life have passed"),
+            Self::Lifetime => {
+                f.write_str("two thirds of its life have passed (half below 10 days)")
+            }
             Self::Missing => f.write_str("there is none yet"),
             Self::RenewalInfo => f.write_str("the CA suggests it"),
+            Self::UnderWay => f.write_str("an order for it is under way"),
+        }
+    }
+}
+
+impl fmt::Display for DeployReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Forced => "asked for by hand",
+            Self::Newer => "a newer certificate than the service has",
+            Self::Retry => "the last try did not end in proof",
+        })
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BackOff(text)
+            | Self::Budget(text)
+            | Self::Clock(text)
+            | Self::NotDue(text)
+            | Self::Held(text)
+            | Self::Person(text) => f.write_str(text),
+            Self::NoCertificate => f.write_str("there is no certificate to deploy yet"),
+            Self::Quiet => f.write_str("files changed a moment ago; waiting until they are quiet"),
         }
     }
 }

@@ -1,0 +1,380 @@
+//! The next step of a service.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{DeployReason, ServiceAction, Wait, Why};
+use crate::cert::{Leaf, span};
+use crate::config::ServiceSpec;
+use crate::policy::schedule::{
+    DAY, HOUR, MINUTE, Seed, after, before, date, frees_at, holds_until,
+};
+use crate::state::{FilesSeen, PairSeen, Revision, ServiceSeen, Step};
+
+/// The one next step of a service: first what was cut off, then what is damaged, then what is new,
+/// then a look at what is served.
+pub fn next_service(
+    spec: &ServiceSpec,
+    seen: &ServiceSeen,
+    seed: &Seed,
+    now: Timestamp,
+) -> ServiceAction {
+    let cut_off = |step| matches!(step, Step::Installing | Step::RollingBack);
+    if seen.pairs.iter().any(|pair| cut_off(pair.state.step)) {
+        return ServiceAction::Settle;
+    }
+    let (certificates, mut waits) = damaged(seen, now);
+    if !certificates.is_empty() {
+        return ServiceAction::Mend { certificates };
+    }
+    match deploy(seen, now) {
+        Ok(action) => return action,
+        Err(more) => waits.extend(more),
+    }
+    let look_at = look_at(seen, &spec.name, seed, now);
+    if look_at.is_some_and(|at| at <= now) {
+        return ServiceAction::Look;
+    }
+    ServiceAction::Wait(joined(waits, look_at, seen))
+}
+
+/// Certificates whose files are to be mended now, and why others have to wait: until nobody writes
+/// any more (not at start: `drift_at` is `None`), and at most 3 times a day.
+fn damaged(seen: &ServiceSeen, now: Timestamp) -> (Vec<String>, Vec<Wait>) {
+    let mut waits = Vec::new();
+    let mut certificates = Vec::new();
+    for pair in &seen.pairs {
+        let FilesSeen::Broken(what) = &pair.files else { continue };
+        if let Some(until) = quiet_at(pair, now) {
+            waits.push(Wait { until: Some(until), why: Why::Quiet });
+        } else if let Some(until) = frees_at(seen.mended.iter().copied(), 3, DAY, now) {
+            let text = format!(
+                "the files of {} are damaged again ({what}), after {} repairs within a day: find \
+                 out who changes them",
+                pair.certificate,
+                seen.mended.len()
+            );
+            waits.push(Wait { until: Some(until), why: Why::Person(text) });
+        } else {
+            certificates.push(pair.certificate.clone());
+        }
+    }
+    (certificates, waits)
+}
+
+fn quiet_at(pair: &PairSeen, now: Timestamp) -> Option<Timestamp> {
+    holds_until(pair.drift_at?, QUIET, now)
+}
+
+/// One deployment for everything that is ready, or why there is none.
+///
+/// Automatic ones follow the last reload by 5 minutes, so that certificates that come together
+/// share one; a person does not wait, and takes along what is ready.
+fn deploy(seen: &ServiceSeen, now: Timestamp) -> Result<ServiceAction, Vec<Wait>> {
+    let mut ready = Vec::new();
+    let mut waits = Vec::new();
+    for pair in &seen.pairs {
+        match candidate(pair, seen, now) {
+            Candidate::Ready(number, reason) => {
+                ready.push(((pair.certificate.clone(), number), reason));
+            }
+            Candidate::Later(wait) => waits.push(wait),
+            Candidate::Settled => {}
+        }
+    }
+    let reasons: Vec<DeployReason> = ready.iter().map(|(_, reason)| *reason).collect();
+    let strongest = [DeployReason::Forced, DeployReason::Newer, DeployReason::Retry];
+    let Some(reason) = strongest.into_iter().find(|reason| reasons.contains(reason)) else {
+        return Err(waits);
+    };
+    let last = seen.reloads.iter().filter_map(|r| holds_until(r.at, COALESCING, now)).max();
+    if let Some(until) = last.filter(|_| reason != DeployReason::Forced) {
+        let text = format!("reloaded less than 5 minutes ago; the next reload at {}", date(until));
+        waits.push(Wait { until: Some(until), why: Why::NotDue(text) });
+        return Err(waits);
+    }
+    let pairs = ready.into_iter().map(|(pair, _)| pair).collect();
+    Ok(ServiceAction::Deploy { pairs, reason })
+}
+
+/// What is to be done for one certificate of a service.
+enum Candidate {
+    /// Its newest revision can be deployed now.
+    Ready(u64, DeployReason),
+    /// It is to be deployed, but not now.
+    Later(Wait),
+    /// Nothing is to be deployed.
+    Settled,
+}
+
+/// Whether the newest revision of a pair is to be deployed now.
+///
+/// The guard against a changed trust (another root, a longer chain ...), windows, freezes and busy
+/// services will stand here, after the dates: each gives another `Later`.
+fn candidate(pair: &PairSeen, seen: &ServiceSeen, now: Timestamp) -> Candidate {
+    let Some(newest) = &pair.newest else {
+        return Candidate::Later(Wait { until: None, why: Why::NoCertificate });
+    };
+    let Some(reason) = wanted(pair, newest) else { return Candidate::Settled };
+    let old = Old::of(pair, seen, newest);
+    let forced = reason == DeployReason::Forced;
+    let automatic = || {
+        foreign(pair, newest, now)
+            .or_else(|| young(pair, newest, old, now))
+            .or_else(|| backing_off(pair, now))
+            .or_else(|| reload_budget(pair, newest, seen, now))
+    };
+    let wait = held(pair, newest, old, now)
+        .or_else(|| dates(pair, newest, now))
+        .or_else(|| quiet_at(pair, now).map(|at| Wait { until: Some(at), why: Why::Quiet }))
+        .or_else(|| if forced { None } else { automatic() });
+    wait.map_or(Candidate::Ready(newest.number, reason), Candidate::Later)
+}
+
+/// Why the newest revision is wanted; `None` when it is where it belongs.
+fn wanted(pair: &PairSeen, newest: &Revision) -> Option<DeployReason> {
+    let state = &pair.state;
+    if state.forced {
+        return Some(DeployReason::Forced);
+    }
+    let Some(there) = state.revision else { return Some(DeployReason::Newer) };
+    if there < newest.number {
+        return Some(DeployReason::Newer);
+    }
+    let settled = matches!(state.step, Step::Proved | Step::Unproved);
+    // A higher number is there: the store lost files, and an older revision is no progress.
+    let untouched = there > newest.number || settled && foreign_leaf(pair).is_none();
+    (!untouched).then_some(DeployReason::Retry)
+}
+
+/// A person's will, until 48 hours before what is served instead ends: expired is worse.
+fn held(pair: &PairSeen, newest: &Revision, old: Old, now: Timestamp) -> Option<Wait> {
+    let hold = pair.state.hold.as_ref().filter(|hold| hold.refused >= newest.number)?;
+    let until = match old {
+        Old::Ends(at) if at < newest.leaf.validity.not_after => Some(before(at, DAY * 2)),
+        _ => None,
+    };
+    if until.is_some_and(|until| until <= now) {
+        return None;
+    }
+    let text = format!(
+        "revision {} of {} and older are held by {} since {}",
+        hold.refused,
+        pair.certificate,
+        hold.by,
+        date(hold.at)
+    );
+    Some(Wait { until, why: Why::Held(text) })
+}
+
+/// Nobody is served by a certificate that is not valid yet, or not any more.
+fn dates(pair: &PairSeen, newest: &Revision, now: Timestamp) -> Option<Wait> {
+    let validity = newest.leaf.validity;
+    let (number, name) = (newest.number, &pair.certificate);
+    if now < validity.not_before {
+        let from = validity.not_before;
+        let text = format!("revision {number} of {name} is not valid before {}", date(from));
+        return Some(Wait { until: Some(from), why: Why::NotDue(text) });
+    }
+    (now > validity.not_after).then(|| {
+        let end = date(validity.not_after);
+        let text = format!("revision {number} of {name} ended at {end}; waiting for a newer one");
+        Wait { until: None, why: Why::NotDue(text) }
+    })
+}
+
+/// A readable pair that is not ours lies at the targets: somebody put it there on purpose, so it is
+/// left alone until a day before it ends.
+fn foreign(pair: &PairSeen, newest: &Revision, now: Timestamp) -> Option<Wait> {
+    let leaf = foreign_leaf(pair)?;
+    let end = leaf.validity.not_after;
+    let until = before(end, DAY);
+    if until <= now && end < newest.leaf.validity.not_after {
+        return None;
+    }
+    let text = format!(
+        "the files of {} hold a certificate from outside that ends at {}; it is left alone until a \
+         day before (`pbxcert deploy` puts ours back)",
+        pair.certificate,
+        date(end)
+    );
+    Some(Wait { until: (now < until).then_some(until), why: Why::Person(text) })
+}
+
+/// The leaf at the targets when it is neither ours nor what a rollback put back.
+fn foreign_leaf(pair: &PairSeen) -> Option<&Leaf> {
+    let FilesSeen::Foreign(leaf) = &pair.files else { return None };
+    let put_back = matches!(pair.state.step, Step::RolledBack | Step::Stuck)
+        && pair
+            .state
+            .saved
+            .as_ref()
+            .and_then(|saved| saved.leaf.as_ref())
+            .is_some_and(|saved| saved.fingerprint == leaf.fingerprint);
+    let newest = pair.newest.as_ref().is_some_and(|n| n.leaf.fingerprint == leaf.fingerprint);
+    (!put_back && !newest).then_some(leaf)
+}
+
+/// Clients whose clock is behind refuse a certificate that is too young; while the old one is good
+/// for two more days the new one can wait for them.
+fn young(pair: &PairSeen, newest: &Revision, old: Old, now: Timestamp) -> Option<Wait> {
+    let validity = newest.leaf.validity;
+    let age = match old {
+        Old::Ends(at) if before(at, DAY * 2) > now => pair.min_age,
+        Old::Ends(_) | Old::Nothing => return None,
+        Old::Unknown => pair.min_age.min(validity.lifetime() / 8),
+    };
+    let until = after(validity.not_before, age);
+    let latest = if let Old::Ends(at) = old { before(at, DAY * 2) } else { until };
+    (now < until).then(|| {
+        let text = format!(
+            "revision {} of {} is deployed when it is older, at {}",
+            newest.number,
+            pair.certificate,
+            date(until)
+        );
+        Wait { until: Some(until.min(latest)), why: Why::NotDue(text) }
+    })
+}
+
+/// The time noted at the last failure; without one, a pause that depends on how bad it was. A
+/// service that could not be put back is left to a person, with one try a day.
+fn backing_off(pair: &PairSeen, now: Timestamp) -> Option<Wait> {
+    let state = &pair.state;
+    // Further ahead was written with another clock.
+    let noted = state.retry_at.filter(|at| now < *at && span(now, *at) <= DAY * 11 / 10);
+    let pause = match state.step {
+        Step::Stuck => Some(DAY),
+        Step::RolledBack if state.retry_at.is_none() => Some(HOUR),
+        _ if state.problem.is_some() && state.retry_at.is_none() => Some(MINUTE),
+        _ => None,
+    };
+    let same = state.revision == pair.newest.as_ref().map(|newest| newest.number);
+    let paused = state.since.zip(pause).filter(|_| same);
+    let paused = paused.and_then(|(since, pause)| holds_until(since, pause, now));
+    let until = noted.max(paused)?;
+    let problem = state.problem.as_deref().unwrap_or("the last try did not end in proof");
+    let text = format!("{}: {problem}; next try at {}", pair.certificate, date(until));
+    let why = if state.step == Step::Stuck { Why::Person(text) } else { Why::BackOff(text) };
+    Some(Wait { until: Some(until), why })
+}
+
+/// 3 automatic tries per revision and day, at least an hour apart after the second.
+fn reload_budget(
+    pair: &PairSeen,
+    newest: &Revision,
+    seen: &ServiceSeen,
+    now: Timestamp,
+) -> Option<Wait> {
+    let tries = || {
+        let this = |name: &str| name == pair.certificate;
+        seen.reloads
+            .iter()
+            .filter(|reload| !reload.by_hand)
+            .filter(move |r| r.revisions.iter().any(|(n, rev)| this(n) && *rev == newest.number))
+            .map(|reload| reload.at)
+    };
+    let day = frees_at(tries(), 3, DAY, now);
+    let apart = frees_at(tries(), 2, DAY, now)
+        .and_then(|_| tries().filter_map(|at| holds_until(at, HOUR, now)).max());
+    let until = day.max(apart)?;
+    let text = format!(
+        "revision {} of {} was tried {} times within a day; next try at {}",
+        newest.number,
+        pair.certificate,
+        tries().filter(|at| holds_until(*at, DAY, now).is_some()).count(),
+        date(until)
+    );
+    Some(Wait { until: Some(until), why: Why::Budget(text) })
+}
+
+/// What is served, or lies there, in place of the newest revision.
+#[derive(Clone, Copy, Debug)]
+enum Old {
+    /// A certificate for one of these names was seen, and ends (or ended) then.
+    Ends(Timestamp),
+    /// Everybody looked at serves nothing of use, or nothing was ever installed.
+    Nothing,
+    /// Something may be there that nobody has looked at.
+    Unknown,
+}
+
+impl Old {
+    fn of(pair: &PairSeen, seen: &ServiceSeen, newest: &Revision) -> Self {
+        let endpoints: Vec<&String> = seen
+            .endpoints
+            .iter()
+            .filter(|(_, c)| **c == pair.certificate)
+            .map(|(e, _)| e)
+            .collect();
+        let looks: Vec<_> = endpoints.iter().filter_map(|e| seen.seen.get(*e)).collect();
+        let touched = pair.state.revision.is_some()
+            || pair.state.saved.as_ref().is_some_and(|saved| saved.existed);
+        if looks.len() < endpoints.len() || endpoints.is_empty() && touched {
+            return Self::Unknown;
+        }
+        let names = &newest.leaf.identifiers;
+        let of_use = |leaf: &&Leaf| {
+            leaf.identifiers.iter().any(|held| names.iter().any(|name| held.covers(name)))
+        };
+        let leaves = looks.iter().filter_map(|served| served.leaf()).filter(of_use);
+        leaves.map(|leaf| leaf.validity.not_after).min().map_or(Self::Nothing, Self::Ends)
+    }
+}
+
+/// When to look at the endpoints next: about once a day, so that `live` stays true; 1, 5, 15 and
+/// then every 60 minutes after an installation that nobody could be asked about.
+fn look_at(seen: &ServiceSeen, service: &str, seed: &Seed, now: Timestamp) -> Option<Timestamp> {
+    if seen.endpoints.is_empty() {
+        return None;
+    }
+    let Some(looked_at) = seen.looked_at else { return Some(now) };
+    let fraction = seed.fraction(&["look", service, &looked_at.to_string()]);
+    let daily = DAY.mul_f64(0.9 + fraction / 10.0);
+    let unproved = seen.pairs.iter().filter(|pair| {
+        pair.state.step == Step::Unproved && seen.endpoints.values().any(|c| *c == pair.certificate)
+    });
+    let pause = unproved.map(|pair| {
+        let Some(since) = pair.state.since else { return HOUR };
+        let elapsed = span(since, looked_at);
+        let point = [1, 5, 15, 60].into_iter().map(|n| MINUTE * n).find(|point| *point > elapsed);
+        point.map_or(HOUR, |point| point - elapsed)
+    });
+    let pause = pause.min().map_or(daily, |pause| pause.min(daily));
+    Some(holds_until(looked_at, pause, now).unwrap_or(now))
+}
+
+/// One wait for the whole service: as long as the shortest, for the most telling reason.
+fn joined(mut waits: Vec<Wait>, look_at: Option<Timestamp>, seen: &ServiceSeen) -> Wait {
+    let until = waits.iter().filter_map(|wait| wait.until).chain(look_at).min();
+    waits.sort_by_key(|wait| match wait.why {
+        Why::Person(_) => 0,
+        Why::Held(_) => 1,
+        Why::Budget(_) => 2,
+        Why::BackOff(_) => 3,
+        Why::Clock(_) => 4,
+        Why::Quiet => 5,
+        Why::NotDue(_) => 6,
+        Why::NoCertificate => 7,
+    });
+    let why = waits.into_iter().next().map_or_else(|| settled(seen), |wait| wait.why);
+    Wait { until, why }
+}
+
+fn settled(seen: &ServiceSeen) -> Why {
+    let pairs = seen.pairs.iter().map(|pair| match pair.state.revision {
+        Some(number) => format!("revision {number} of {} is {}", pair.certificate, pair.state.step),
+        None => format!("nothing of {} is installed", pair.certificate),
+    });
+    Why::NotDue(pairs.collect::<Vec<_>>().join(", "))
+}
+
+/// An automatic reload follows the last one of its service by at least this.
+const COALESCING: Duration = Duration::from_secs(300);
+
+/// Files have to be quiet for this long before they are mended.
+const QUIET: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;
