@@ -17,6 +17,19 @@ pub const SCHEMA: u32 = 1;
 
 // ---------------------------------------------------------------- certificates: shared/
 
+/// An account at a CA (RFC 8555 section 7.1.2); remembered per directory.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The directory it belongs to.
+    pub directory: String,
+    /// Its key, ECDSA P-256; remembered before newAccount is sent.
+    pub key: PrivateKey,
+    /// Its URL, once the CA has answered.
+    pub url: Option<String>,
+    /// The contacts the CA was told.
+    pub contact: Vec<String>,
+}
+
 /// What was asked of a CA. A certificate is renewed early when the configuration asks for
 /// something else than what was *asked*, whatever the CA answered.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
