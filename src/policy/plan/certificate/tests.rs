@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::policy::remember;
-use crate::policy::samples::{at, day, failure, issuer, name, revision, seed, spec};
+use crate::policy::samples::{at, cases, day, failure, issuer, name, revision, seed, spec};
 use crate::policy::schedule::{MINUTE, WEEK, before};
 use crate::state::{Ari, Backoff, CertState, Ledger, LedgerEntry, LedgerEvent, Window};
 
@@ -444,7 +444,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn past_the_emergency_point_it_is_ordered_within_the_hour(
