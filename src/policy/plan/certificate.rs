@@ -40,7 +40,7 @@ pub fn resumes(order: &OrderSeen, wish: &Asked, goal: Goal, now: Timestamp) -> b
 /// `Retry-After`, the budget, an untrusted clock or a back-off of an hour can give.
 ///
 /// `issuer` is the first of the certificate's issuers; when a second one is asked is to be decided
-/// beside [`due`]. The guard against a changed trust stands between a revision and its deployment,
+/// beside `Case::due`. The guard against a changed trust stands between a revision and its deployment,
 /// in `service::candidate`; names that are left out for a while change [`wish`].
 pub fn next(
     spec: &CertSpec,

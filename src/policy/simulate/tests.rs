@@ -386,6 +386,30 @@ proptest! {
     }
 }
 
+#[test]
+fn a_ca_that_always_says_now_lets_no_short_lived_certificate_run_out_of_budget() {
+    for (days, window) in
+        [1, 6, 45].into_iter().flat_map(|days| [(days, (-20, -10)), (days, (-50, 10))])
+    {
+        let quiet = Pick {
+            fails: false,
+            class: FailureClass::Transient,
+            retry_after: None,
+            window: Some(window),
+            step: Step::Proved,
+        };
+        let (lifetime, until, issuer) = (DAY * days, day(120.0), issuer_for(days));
+        let mut adversary = Adversary::new(lifetime, until, vec![quiet], &issuer);
+        let mut scene = scene(lifetime, issuer);
+        simulate(&mut scene, &seed(), &mut adversary, day(0.0)).unwrap();
+        adversary.assert_budget();
+        assert!(held(&scene).validity.not_after > until, "{days} days, {window:?}");
+        // Exempt ones have a budget of the same size.
+        let most = adversary.weekly * 2 * (120 / 7 + 1);
+        assert!(adversary.certificates <= most, "{} certificates", adversary.certificates);
+    }
+}
+
 /// Every order fails until the CA is back.
 struct Outage {
     lifetime: Duration,
