@@ -6,6 +6,7 @@
 //! - [`verdict`]: what the endpoints say about a switch.
 //! - [`words`]: what may be said of a certificate, and the observation behind it.
 //! - [`remember`]: what a try leaves behind in the state.
+//! - [`simulate`]: the same plan, run ahead.
 //!
 //! Times of our own that lie in the future (the clock went back) count for no longer than they
 //! could have when they were written: [`schedule::holds_until`].
@@ -14,7 +15,7 @@ pub mod budget;
 pub mod plan;
 pub mod remember;
 pub mod schedule;
-
+pub mod simulate;
 pub mod verdict;
 pub mod words;
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use proptest::prelude::ProptestConfig;
 
 use super::plan;
 use super::schedule::{Seed, after};
@@ -113,4 +114,9 @@ pub(super) fn closed(at: Timestamp) -> Served {
 pub(super) fn silent(at: Timestamp) -> Served {
     let answer = Answer::NoHandshake { reason: "nothing within the limit".to_owned() };
     Served { at, answer, protocol: None, options: None }
+}
+
+/// This many cases, and no files left behind when one fails (its message has the input).
+pub(super) fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }

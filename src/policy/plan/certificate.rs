@@ -40,7 +40,7 @@ pub fn resumes(order: &OrderSeen, wish: &Asked, goal: Goal, now: Timestamp) -> b
 /// `Retry-After`, the budget, an untrusted clock or a back-off of an hour can give.
 ///
 /// `issuer` is the first of the certificate's issuers; when a second one is asked is to be decided
-/// beside [`due`]. The guard against a changed trust stands between a revision and its deployment,
+/// beside `Case::due`. The guard against a changed trust stands between a revision and its deployment,
 /// in `service::candidate`; names that are left out for a while change [`wish`].
 pub fn next(
     spec: &CertSpec,
@@ -265,15 +265,18 @@ impl Case<'_> {
 
     /// Whether the names are tried at the rehearsal directory first: before the first order at this
     /// issuer, and after a failed validation. It must never cost a certificate: not past the
-    /// emergency point, not when it failed twice for reasons of its own, and not for an order that
-    /// the CA has already.
+    /// emergency point or in the last 12 hours, not when it failed twice for reasons of its own,
+    /// and not for an order that the CA has already.
     fn rehearses(&self) -> bool {
         let state = &self.seen.state;
         let newest = self.seen.newest.as_ref();
-        let emergency = newest.is_some_and(|n| in_emergency(n.leaf.validity, self.now));
+        let late = newest.is_some_and(|newest| {
+            let validity = newest.leaf.validity;
+            in_emergency(validity, self.now) || validity.left(self.now) < HOUR * 12
+        });
         let begun = self.resumable().is_some_and(|order| order.sent);
         if self.issuer.rehearsal.is_none()
-            || emergency
+            || late
             || begun
             || self.last_failure().is_some() && state.backoff.rehearsals >= 2
         {
@@ -281,7 +284,7 @@ impl Case<'_> {
         }
         let rehearsed_since = |moment: Timestamp| {
             // A moment in the future is older than any rehearsal: the clock went back.
-            moment > self.now || state.rehearsed_at.is_some_and(|at| at >= moment)
+            moment > self.now || state.rehearsed_at.is_some_and(|at| at > moment)
         };
         let failed = self.last_failure().is_some_and(|last| {
             last.class == FailureClass::Validation && !rehearsed_since(last.at)

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::policy::remember;
-use crate::policy::samples::{at, day, failure, issuer, name, revision, seed, spec};
+use crate::policy::samples::{at, cases, day, failure, issuer, name, revision, seed, spec};
 use crate::policy::schedule::{MINUTE, WEEK, before};
 use crate::state::{Ari, Backoff, CertState, Ledger, LedgerEntry, LedgerEvent, Window};
 
@@ -375,8 +375,8 @@ fn what_needs_a_person_is_tried_daily_all_the_same() {
 
 #[test]
 fn a_clock_below_the_floor_is_wrong_and_waited_for() {
-    let mut seen = Observed::default();
-    seen.time = Time { trusted: true, floor: day(10.0), boot_at: None };
+    let time = Time { trusted: true, floor: day(10.0), boot_at: None };
+    let seen = Observed { time, ..Observed::default() };
     let wait = waits(step(&seen, day(9.0)));
     assert!(matches!(wait.why, Why::Clock(_)));
     assert_eq!(wait.until, Some(day(10.0)));
@@ -385,8 +385,8 @@ fn a_clock_below_the_floor_is_wrong_and_waited_for() {
 
 #[test]
 fn an_untrusted_clock_is_waited_for_ten_minutes_after_boot_and_not_for_ever() {
-    let mut seen = Observed::default();
-    seen.time = Time { trusted: false, floor: day(-1.0), boot_at: Some(at(0)) };
+    let time = Time { trusted: false, floor: day(-1.0), boot_at: Some(at(0)) };
+    let mut seen = Observed { time, ..Observed::default() };
     assert_eq!(waits(step(&seen, at(599))).until, Some(at(600)));
     assert_eq!(step(&seen, at(600)), issue(Reason::Missing));
     assert_eq!(step(&seen, at(-60)), issue(Reason::Missing), "booted in the future");
@@ -444,7 +444,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn past_the_emergency_point_it_is_ordered_within_the_hour(

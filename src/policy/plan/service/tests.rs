@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::kind::Kind;
-use crate::policy::samples::{at, closed, day, leaf, revision, seed, served};
+use crate::policy::samples::{at, cases, closed, day, leaf, revision, seed, served};
 use crate::state::{Hold, PairState, Promotion, ReloadRecord, Saved, Served};
 
 const ENDPOINT: &str = "https://127.0.0.1:443";
@@ -394,7 +394,7 @@ fn moment() -> impl Strategy<Value = Timestamp> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn every_wait_of_a_service_lies_ahead(
