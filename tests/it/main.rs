@@ -1,0 +1,4 @@
+//! The integration tests: one binary, one file per flow.
+
+mod acme_flow;
+mod ca;
