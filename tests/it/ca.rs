@@ -701,10 +701,10 @@ impl State {
         }
         let shown = self.order(place);
         let mut response = Response::builder();
-        if let Some(wait) = &self.behaviour.retry_after {
-            if shown["status"] == "pending" || shown["status"] == "processing" {
-                response = response.header("retry-after", wait);
-            }
+        if let Some(wait) = &self.behaviour.retry_after
+            && (shown["status"] == "pending" || shown["status"] == "processing")
+        {
+            response = response.header("retry-after", wait);
         }
         Ok(response.body(shown.to_string()).unwrap())
     }
