@@ -10,6 +10,7 @@ mod holder;
 mod http01;
 mod jws;
 mod listener;
+mod new_order;
 mod order;
 pub mod problem;
 pub mod refusal;
@@ -146,7 +147,7 @@ pub enum Error {
         source: http::Error,
     },
     /// A key or signing request could not be made.
-    #[error("cannot make a key or signing request")]
+    #[error("cannot make a key or signing request: {0}")]
     Key(#[from] cert::Error),
     /// The CA offers no way of proof that is configured.
     #[error("no way to prove control of {identifier}: {reason}")]

@@ -1,1 +1,323 @@
-//! (to come)
+//! The verbs; the only place that prints.
+
+mod act;
+mod plan;
+mod show;
+mod status;
+mod verify;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::config::file::{self, Loaded, Problem, Problems};
+use crate::daemon::{self, Start};
+use crate::service;
+use crate::store::Store;
+
+/// Exit codes of the verbs that are not `verify`; those of sysexits.h.
+pub(crate) mod exit {
+    /// Done.
+    pub(crate) const DONE: u8 = 0;
+    /// It was tried and failed.
+    pub(crate) const FAILED: u8 = 1;
+    /// The command line cannot be understood (EX_USAGE).
+    pub(crate) const USAGE: u8 = 64;
+    /// Try later (EX_TEMPFAIL).
+    pub(crate) const LATER: u8 = 75;
+    /// Somebody may not do that (EX_NOPERM).
+    pub(crate) const PERMISSION: u8 = 77;
+    /// The configuration is at fault (EX_CONFIG).
+    pub(crate) const CONFIG: u8 = 78;
+}
+
+/// Keeps the TLS certificates of a telephone system valid, live and trusted.
+#[derive(Debug, Parser)]
+#[command(name = "pbxcert", version, max_term_width = 100)]
+struct Arguments {
+    /// The configuration; conf.d/*.toml beside it is read as well
+    #[arg(
+        long,
+        global = true,
+        env = "PBXCERT_CONFIG",
+        value_name = "FILE",
+        default_value = "/etc/pbxcert/pbxcert.toml"
+    )]
+    config: PathBuf,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Watch over the certificates: the background service
+    Run,
+    /// Check the configuration: all problems at once, with their place
+    Validate,
+    /// What is issued, installed and live, and from which observation that is known
+    Status {
+        /// Print JSON with stable keys
+        #[arg(long)]
+        json: bool,
+    },
+    /// What happens next, when and why
+    Plan {
+        /// Only this certificate
+        name: Option<String>,
+        /// Simulate so many days ahead, as if everything went well
+        #[arg(long, value_name = "N")]
+        days: Option<u32>,
+        /// Print JSON with stable keys
+        #[arg(long)]
+        json: bool,
+    },
+    /// Renew what is due now, without waiting for a back-off
+    Renew {
+        /// Only this certificate
+        name: Option<String>,
+        /// Also when it is not due
+        #[arg(long)]
+        force: bool,
+        /// Say what would be done, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Go over the CA's limits: repeat the certificate's name to confirm
+        #[arg(long, value_name = "NAME")]
+        over_budget: Option<String>,
+        /// Print JSON with stable keys
+        #[arg(long)]
+        json: bool,
+    },
+    /// Install, reload and prove the newest revision now
+    Deploy {
+        /// Only this service
+        service: Option<String>,
+        /// Print JSON with stable keys
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look at every endpoint now; exit codes are those of a monitoring plugin
+    Verify {
+        /// Print JSON with stable keys
+        #[arg(long)]
+        json: bool,
+    },
+    /// Go back to the revision before, and hold it there
+    Rollback {
+        /// The certificate
+        name: String,
+        /// Print JSON with stable keys
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a hold: the newest revision is wanted again
+    Release {
+        /// The certificate
+        name: String,
+        /// Print JSON with stable keys
+        #[arg(long)]
+        json: bool,
+    },
+    /// What happened, in order
+    History {
+        /// Only what concerns this certificate or service
+        name: Option<String>,
+        /// At most so many lines, the latest
+        #[arg(long, default_value_t = 100)]
+        lines: usize,
+        /// Print JSON with stable keys
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+    /// Not for people: work that needs a process of its own
+    #[command(hide = true)]
+    Internal {
+        /// What, and its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+/// What a verb works with.
+struct Context {
+    path: PathBuf,
+    loaded: Loaded,
+    store: Store,
+}
+
+/// A verb that could not do its work.
+struct Failed {
+    code: u8,
+    text: String,
+}
+
+impl Failed {
+    fn new(code: u8, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+
+    fn of(error: &dyn std::error::Error) -> Self {
+        Self::new(exit::FAILED, crate::deploy::chain_of(error))
+    }
+}
+
+impl From<crate::store::Error> for Failed {
+    fn from(error: crate::store::Error) -> Self {
+        let code = if error.is_permission() { exit::PERMISSION } else { exit::FAILED };
+        Self::new(code, crate::deploy::chain_of(&error))
+    }
+}
+
+impl From<crate::reconcile::Error> for Failed {
+    fn from(error: crate::reconcile::Error) -> Self {
+        match error {
+            crate::reconcile::Error::Store(error) => error.into(),
+            other => Self::of(&other),
+        }
+    }
+}
+
+/// Runs what the command line asks for.
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = if error.use_stderr() { exit::USAGE } else { exit::DONE };
+            // Nobody reads: nothing to be told.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let code = match run_verb(arguments) {
+        Ok(code) => code,
+        Err(failed) => {
+            show::error(&failed.text);
+            failed.code
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn run_verb(arguments: Arguments) -> Result<u8, Failed> {
+    let path = arguments.config;
+    match arguments.verb {
+        Verb::Completions { shell } => {
+            let mut command = Arguments::command();
+            clap_complete::generate(shell, &mut command, "pbxcert", &mut std::io::stdout());
+            Ok(exit::DONE)
+        }
+        Verb::Internal { arguments } => {
+            show::line(&service::internal(&arguments));
+            Ok(exit::DONE)
+        }
+        Verb::Validate => validate(&path),
+        Verb::Run => watch(path),
+        Verb::Status { json } => status::print(&Context::reading(path)?, json),
+        Verb::Plan { name, days, json } => {
+            plan::print(&Context::reading(path)?, name.as_deref(), days, json)
+        }
+        Verb::Verify { json } => in_runtime(verify::run(&Context::writing(path)?, json)),
+        Verb::History { name, lines, json } => {
+            status::history(&Context::reading(path)?, name.as_deref(), lines, json)
+        }
+        Verb::Renew { name, dry_run: true, json, .. } => {
+            plan::print(&Context::reading(path)?, name.as_deref(), None, json)
+        }
+        Verb::Renew { name, force, over_budget, json, .. } => {
+            let wish = act::Renewal { name, force, over_budget };
+            in_runtime(act::renew(&Context::writing(path)?, wish, json))
+        }
+        Verb::Deploy { service, json } => {
+            in_runtime(act::deploy(&Context::writing(path)?, service.as_deref(), json))
+        }
+        Verb::Rollback { name, json } => {
+            in_runtime(act::roll_back(&Context::writing(path)?, &name, json))
+        }
+        Verb::Release { name, json } => {
+            in_runtime(act::release(&Context::writing(path)?, &name, json))
+        }
+    }
+}
+
+impl Context {
+    fn reading(path: PathBuf) -> Result<Self, Failed> {
+        let loaded = load(&path)?;
+        let store = Store::open_read_only(&loaded.config.state_dir)?;
+        Ok(Self { path, loaded, store })
+    }
+
+    fn writing(path: PathBuf) -> Result<Self, Failed> {
+        let loaded = load(&path)?;
+        let store = Store::open(&loaded.config.state_dir)?;
+        Ok(Self { path, loaded, store })
+    }
+}
+
+fn load(path: &Path) -> Result<Loaded, Failed> {
+    file::load(path, file::Options::HERE)
+        .map_err(|problems| Failed::new(exit::CONFIG, problems.to_string()))
+}
+
+fn validate(path: &Path) -> Result<u8, Failed> {
+    let loaded = load(path)?;
+    for warning in &loaded.warnings {
+        show::warning(&warning.to_string());
+    }
+    let (certificates, services) = (loaded.config.certificates.len(), loaded.config.services.len());
+    show::line(&format!(
+        "{} is sound: {certificates} certificates, {services} services",
+        path.display()
+    ));
+    Ok(exit::DONE)
+}
+
+/// `run`: a broken configuration does not end the watch, the last accepted one goes on.
+fn watch(path: PathBuf) -> Result<u8, Failed> {
+    show::start_logging();
+    let start = match file::load(&path, file::Options::HERE) {
+        Ok(Loaded { config, warnings }) => Start { config, warnings, degraded: None },
+        Err(problems) => accepted(&path, &problems)?,
+    };
+    in_runtime(async {
+        daemon::run(start, path).await.map_err(|error| Failed::of(&error))?;
+        Ok(exit::DONE)
+    })
+}
+
+/// The last accepted configuration in the place of a broken one.
+fn accepted(path: &Path, problems: &Problems) -> Result<Start, Failed> {
+    for problem in &problems.list {
+        tracing::error!("{problem}");
+    }
+    let accepted = file::load_accepted(path, problems).map_err(|error| {
+        let reason = crate::deploy::chain_of(&error);
+        Failed::new(exit::CONFIG, format!("{problems}\nand no earlier one can be used: {reason}"))
+    })?;
+    let mut warnings = Vec::new();
+    for hook in &accepted.withheld {
+        let (service, argv) = (&hook.service, hook.argv.join(" "));
+        let text = format!("the {} hook of {service} is not run: {argv}", hook.event);
+        warnings.push(Problem { file: path.to_owned(), line: 0, column: 0, text });
+    }
+    let degraded = format!(
+        "the configuration of {} is in use, since {} is broken: see `pbxcert validate`",
+        show::clock(accepted.accepted_at),
+        path.display()
+    );
+    Ok(Start { config: accepted.config, warnings, degraded: Some(degraded) })
+}
+
+fn in_runtime(work: impl Future<Output = Result<u8, Failed>>) -> Result<u8, Failed> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(2)
+        .build()
+        .map_err(|error| Failed::of(&error))?;
+    runtime.block_on(work)
+}

@@ -1,1 +1,397 @@
-//! (to come)
+//! One loop: a timer, file events, signals. It only decides *when* to look; what to do is decided
+//! by the plan, each time anew, from what is on disk.
+
+mod object;
+mod timer;
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::object::{Object, objects, pending_tokens, watched};
+use self::timer::Timer;
+use crate::config::Config;
+use crate::config::file::{self, Problem};
+use crate::policy::schedule;
+use crate::reconcile::{self, Pass, Reconciler};
+use crate::state::Finding;
+use crate::store::{self, DaemonRecord, Store};
+use crate::watch::{self, Watcher};
+use crate::world::World;
+
+/// Certificates that are worked on side by side: one slow CA holds up no other, and a hundred due
+/// ones do not become a hundred connections.
+const SIDE_BY_SIDE: usize = 8;
+
+/// How long certificates may take to come to the end of their step when the process is to end.
+const STEP_GRACE: Duration = Duration::from_secs(10);
+
+/// Why the daemon could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another daemon works on the same state folder.
+    #[error("another pbxcert is running on {state_dir}; stop it first (systemctl stop pbxcert)")]
+    Running {
+        /// The folder.
+        state_dir: PathBuf,
+    },
+    /// A signal, the timer or the watcher could not be set up.
+    #[error("cannot set up {what}")]
+    SetUp {
+        /// Which.
+        what: &'static str,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Records.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// What the daemon starts with.
+pub struct Start {
+    /// What is wanted.
+    pub config: Config,
+    /// What looks wrong in it.
+    pub warnings: Vec<Problem>,
+    /// Why this is not the configuration that is on disk, if it is not.
+    pub degraded: Option<String>,
+}
+
+/// What a pass works with; a pass that is under way keeps the one it began with.
+struct Generation {
+    config: Config,
+    world: World,
+    degraded: Option<String>,
+}
+
+type Running<'a> = FuturesUnordered<LocalBoxFuture<'a, (Object, Result<Pass, reconcile::Error>)>>;
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// `path` is the configuration, read again on SIGHUP.
+///
+/// # Errors
+///
+/// Only at start; a running daemon does not end on anybody's error.
+pub async fn run(start: Start, path: PathBuf) -> Result<(), Error> {
+    let store = Store::open(&start.config.state_dir)?;
+    let Some(_only) = store.try_lock_daemon()? else {
+        return Err(Error::Running { state_dir: start.config.state_dir });
+    };
+    let stop = Cell::new(false);
+    let running = Running::new();
+    let mut daemon = Daemon::new(&store, path, generation(start, &store), &stop, running)?;
+    daemon.serve().await
+}
+
+struct Daemon<'a> {
+    store: &'a Store,
+    path: PathBuf,
+    now: Rc<Generation>,
+    /// When to look at each object again.
+    due: BTreeMap<Object, Option<Timestamp>>,
+    /// Objects that something happened to while they were worked on.
+    again: BTreeSet<Object>,
+    working: BTreeSet<Object>,
+    /// What is wrong, as the last pass over each object found it.
+    findings: BTreeMap<Object, Vec<Finding>>,
+    running: Running<'a>,
+    stop: &'a Cell<bool>,
+    timer: Timer,
+    watcher: Watcher,
+    wakes: tokio::sync::mpsc::Receiver<()>,
+    watchdog: Option<Duration>,
+    first_pass: BTreeSet<Object>,
+}
+
+impl<'a> Daemon<'a> {
+    fn new(
+        store: &'a Store,
+        path: PathBuf,
+        now: Rc<Generation>,
+        stop: &'a Cell<bool>,
+        running: Running<'a>,
+    ) -> Result<Self, Error> {
+        let timer = Timer::new().map_err(|source| Error::SetUp { what: "the timer", source })?;
+        let paths = watched(&now.config, store);
+        let (watcher, wakes) = Watcher::new(&paths).map_err(|e: watch::Error| Error::SetUp {
+            what: "the file watcher",
+            source: std::io::Error::other(e),
+        })?;
+        let mut daemon = Self {
+            store,
+            path,
+            due: BTreeMap::new(),
+            again: BTreeSet::new(),
+            working: BTreeSet::new(),
+            findings: BTreeMap::new(),
+            running,
+            stop,
+            timer,
+            watcher,
+            wakes,
+            watchdog: sd_notify::watchdog_enabled().map(|every| every / 2),
+            first_pass: objects(&now.config),
+            now,
+        };
+        daemon.look_at_everything();
+        Ok(daemon)
+    }
+
+    async fn serve(&mut self) -> Result<(), Error> {
+        let mut term = signals(SignalKind::terminate())?;
+        let mut int = signals(SignalKind::interrupt())?;
+        let mut hangup = signals(SignalKind::hangup())?;
+        self.announce_start()?;
+        let mut watching = true;
+        while !self.stop.get() {
+            self.start_due();
+            self.set_timer();
+            tokio::select! {
+                Some((object, pass)) = self.running.next() => self.finished(object, pass),
+                woken = self.wakes.recv(), if watching => match woken {
+                    Some(()) => {
+                        // A folder that was swapped is another one now.
+                        self.watcher.watch(&watched(&self.now.config, self.store));
+                        self.look_at_everything();
+                    }
+                    None => watching = false,
+                },
+                () = self.timer.fired() => {}
+                _ = hangup.recv() => self.reload()?,
+                _ = term.recv() => self.stop.set(true),
+                _ = int.recv() => self.stop.set(true),
+            }
+        }
+        self.end().await
+    }
+
+    fn announce_start(&self) -> Result<(), Error> {
+        self.remember_daemon()?;
+        self.store.sweep_challenges(&pending_tokens(self.store, &self.now.config))?;
+        let certificates = self.now.config.certificates.len();
+        let services = self.now.config.services.len();
+        tracing::info!(certificates, services, "pbxcert is watching");
+        notify(&[sd_notify::NotifyState::Ready]);
+        Ok(())
+    }
+
+    /// Starts every pass that is due, certificates within their bound.
+    fn start_due(&mut self) {
+        let now = self.now.world.now();
+        let due: Vec<Object> = self
+            .due
+            .iter()
+            .filter(|(object, at)| {
+                at.is_some_and(|at| at <= now) && !self.working.contains(*object)
+            })
+            .map(|(object, _)| object.clone())
+            .collect();
+        let mut busy = self.working.iter().filter(|o| matches!(o, Object::Certificate(_))).count();
+        for object in due {
+            if matches!(object, Object::Certificate(_)) {
+                if busy == SIDE_BY_SIDE {
+                    continue;
+                }
+                busy += 1;
+            }
+            self.due.insert(object.clone(), None);
+            self.start(object);
+        }
+    }
+
+    fn start(&mut self, object: Object) {
+        let (store, stop, now) = (self.store, self.stop, Rc::clone(&self.now));
+        let mend_at_once = self.first_pass.remove(&object);
+        self.working.insert(object.clone());
+        self.running.push(Box::pin(async move {
+            let reconciler = Reconciler {
+                world: &now.world,
+                store,
+                config: &now.config,
+                by_hand: false,
+                mend_at_once,
+                stop,
+                progress: &|_| {},
+            };
+            let pass = match &object {
+                Object::Certificate(name) => match now.config.certificate(name) {
+                    Some(spec) => reconciler.certificate(spec).await,
+                    None => Ok(Pass::nothing()),
+                },
+                Object::Service(name) => match now.config.service(name) {
+                    Some(spec) => reconciler.service(spec).await,
+                    None => Ok(Pass::nothing()),
+                },
+            };
+            (object, pass)
+        }));
+    }
+
+    fn finished(&mut self, object: Object, pass: Result<Pass, reconcile::Error>) {
+        self.working.remove(&object);
+        let now = self.now.world.now();
+        let until = match pass {
+            Ok(pass) => {
+                self.findings.insert(object.clone(), pass.findings);
+                pass.wait.until
+            }
+            Err(error) => {
+                let text = crate::deploy::chain_of(&error);
+                tracing::error!(object = object.name(), "{text}");
+                now.checked_add(schedule::MINUTE).ok()
+            }
+        };
+        if self.again.remove(&object) {
+            self.due.insert(object.clone(), Some(now));
+        } else if let Some(due) = self.due.get_mut(&object) {
+            *due = until;
+        }
+        if let Object::Certificate(name) = object {
+            let services = self.now.config.services.clone();
+            for service in services.iter().filter(|s| s.certificates.contains(&name)) {
+                self.look_at(Object::Service(service.name.clone()), now);
+            }
+        }
+        self.show_status();
+    }
+
+    /// Events carry no news: they only say "look again".
+    fn look_at_everything(&mut self) {
+        let now = self.now.world.now();
+        for object in objects(&self.now.config) {
+            self.look_at(object, now);
+        }
+    }
+
+    fn look_at(&mut self, object: Object, now: Timestamp) {
+        if self.working.contains(&object) {
+            self.again.insert(object);
+        } else {
+            self.due.insert(object, Some(now));
+        }
+    }
+
+    /// SIGHUP: a sound configuration is taken, a broken one refused with its problems in the log.
+    fn reload(&mut self) -> Result<(), Error> {
+        notify(&[sd_notify::NotifyState::Reloading]);
+        match file::load(&self.path, file::Options::HERE) {
+            Ok(loaded) if loaded.config.state_dir == self.now.config.state_dir => {
+                let (config, warnings) = (loaded.config, loaded.warnings);
+                self.now = generation(Start { config, warnings, degraded: None }, self.store);
+                self.due.retain(|object, _| objects(&self.now.config).contains(object));
+                self.watcher.watch(&watched(&self.now.config, self.store));
+                tracing::info!("the configuration was read again");
+                self.remember_daemon()?;
+            }
+            Ok(_) => tracing::error!(
+                "the new configuration names another state-dir: restart pbxcert for that; the \
+                 old configuration goes on"
+            ),
+            Err(problems) => {
+                for problem in &problems.list {
+                    tracing::error!("{problem}");
+                }
+                tracing::error!("the configuration was refused; the old one goes on");
+            }
+        }
+        self.look_at_everything();
+        notify(&[sd_notify::NotifyState::Ready]);
+        Ok(())
+    }
+
+    /// Ends between steps: certificates within a grace, services whenever they are done, since a
+    /// half-done deployment is the one thing that must not be left.
+    async fn end(&mut self) -> Result<(), Error> {
+        notify(&[sd_notify::NotifyState::Stopping]);
+        tracing::info!("ending after the step that is under way");
+        let deadline = tokio::time::Instant::now() + STEP_GRACE;
+        while !self.working.is_empty() {
+            let deploying = self.working.iter().any(|o| matches!(o, Object::Service(_)));
+            tokio::select! {
+                Some((object, _)) = self.running.next() => {
+                    self.working.remove(&object);
+                }
+                () = tokio::time::sleep_until(deadline), if !deploying => break,
+            }
+        }
+        self.store.forget_daemon()?;
+        Ok(())
+    }
+
+    fn set_timer(&mut self) {
+        let at_bound = self.working.len() >= SIDE_BY_SIDE;
+        let now = self.now.world.now();
+        let next = self
+            .due
+            .iter()
+            .filter(|(object, _)| !self.working.contains(*object))
+            .filter_map(|(_, at)| *at)
+            // What is due and held up by the bound starts when another one ends.
+            .filter(|at| !at_bound || *at > now)
+            .min();
+        let beat = self.watchdog.and_then(|every| now.checked_add(every).ok());
+        if self.watchdog.is_some() {
+            notify(&[sd_notify::NotifyState::Watchdog]);
+        }
+        // A wake that never comes would be worse than one too many.
+        let far = now.checked_add(Duration::from_secs(24 * 60 * 60)).ok();
+        if let Some(at) = [next, beat, far].into_iter().flatten().min() {
+            self.timer.set(at);
+        }
+    }
+
+    fn show_status(&self) {
+        let next = self.due.values().filter_map(|at| *at).min();
+        let next = next.map_or_else(String::new, |at| format!(", next look at {at}"));
+        let worst = self.findings.values().flatten().max_by_key(|finding| finding.severity);
+        let problem = worst.map_or_else(String::new, |f| format!("; {}: {}", f.object, f.text));
+        let text = format!("watching {}{next}{problem}", self.due.len());
+        notify(&[sd_notify::NotifyState::Status(&text)]);
+    }
+
+    fn remember_daemon(&self) -> Result<(), Error> {
+        Ok(self.store.remember_daemon(&DaemonRecord {
+            schema: crate::state::SCHEMA,
+            pid: std::process::id(),
+            started_at: self.now.world.now(),
+            config_hash: self.now.config.hash.clone(),
+            degraded: self.now.degraded.clone(),
+        })?)
+    }
+}
+
+fn generation(start: Start, store: &Store) -> Rc<Generation> {
+    let Start { config, warnings, degraded } = start;
+    let world = World::real(&config, store);
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    if let Some(degraded) = &degraded {
+        tracing::error!("degraded: {degraded}");
+    } else if let Err(error) = file::remember_accepted(&config, world.now()) {
+        tracing::warn!("{}", crate::deploy::chain_of(&error));
+    }
+    Rc::new(Generation { config, world, degraded })
+}
+
+fn signals(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Error> {
+    signal(kind).map_err(|source| Error::SetUp { what: "the signals", source })
+}
+
+/// systemd's absence is no error.
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!("systemd was not told: {error}");
+    }
+}

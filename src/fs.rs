@@ -79,6 +79,11 @@ impl Error {
         self.is(&[rustix::io::Errno::ROFS])
     }
 
+    /// We may not do that.
+    pub fn is_permission(&self) -> bool {
+        self.is(&[rustix::io::Errno::ACCESS, rustix::io::Errno::PERM])
+    }
+
     /// There is no such file or folder.
     pub fn is_missing(&self) -> bool {
         self.is(&[rustix::io::Errno::NOENT])

@@ -1,2 +1,5 @@
 //! argv -> `cli::run` -> exit code.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    pbxcert::cli::run()
+}

@@ -400,6 +400,8 @@ pub struct PairState {
     pub baseline: BTreeMap<String, Served>,
     /// The last revision that was verified in service, and how.
     pub promoted: Option<Promotion>,
+    /// Tries of this revision that could not even begin, in a row.
+    pub failures: u32,
     /// No automatic try before this time.
     pub retry_at: Option<Timestamp>,
     /// A person's will.
@@ -408,6 +410,8 @@ pub struct PairState {
     pub problem: Option<String>,
     /// A person asked to deploy this revision now.
     pub forced: bool,
+    /// When a drift of the files was first noticed: mending waits until they are quiet.
+    pub drift_at: Option<Timestamp>,
 }
 
 /// How far a revision got in a service.
@@ -467,8 +471,10 @@ pub struct Promotion {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Hold {
-    /// This revision and older ones are not deployed by themselves.
+    /// This revision is not deployed by itself.
     pub refused: u64,
+    /// The revision that is to be in its place.
+    pub instead: Option<u64>,
     /// Who said so.
     pub by: String,
     /// When.

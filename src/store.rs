@@ -40,7 +40,7 @@ use crate::state::{Event, Finding, SCHEMA, Severity};
 pub use certificate::{CertificateStore, CertificateWriter};
 pub use issuer::IssuerStore;
 pub use node::DaemonRecord;
-pub use service::{Proof, ServiceStore, ServiceWriter};
+pub use service::{ServiceStore, ServiceWriter};
 
 /// Others may pass through, but not list.
 const PASSABLE: u32 = 0o711;
@@ -132,6 +132,11 @@ impl Error {
     pub fn is_read_only(&self) -> bool {
         matches!(self, Self::Fs(e) if e.is_read_only())
     }
+
+    /// We may not do that.
+    pub fn is_permission(&self) -> bool {
+        matches!(self, Self::Fs(e) if e.is_permission())
+    }
 }
 
 /// Everything remembered below one state folder.
@@ -158,12 +163,14 @@ impl Store {
             (store.node(), PASSABLE),
             (store.node().join("services"), PRIVATE),
             (store.challenge_dir(), PASSABLE),
+            (store.wake_dir(), PRIVATE),
         ] {
             make_dir(&folder, mode, Owner::default())?;
             check_guarded(&folder)?;
         }
         // What is in a certificate's or service's folder is swept under its own lock.
-        for folder in [store.root.clone(), store.shared(), store.node(), store.challenge_dir()] {
+        let swept = [store.shared(), store.node(), store.challenge_dir(), store.wake_dir()];
+        for folder in [store.root.clone()].into_iter().chain(swept) {
             fs::sweep(&folder)?;
         }
         Ok(store)

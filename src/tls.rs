@@ -236,20 +236,25 @@ impl ServerCertVerifier for Capture {
 }
 
 /// Whether a signature of this certificate's key can be checked here: old telephone systems serve
-/// RSA 1024 and X.509 version 1, which are read by phones but not by webpki.
+/// RSA 1024, X.509 version 1 and strange curves, which phones read but aws-lc and webpki do not.
 fn checkable(cert: &CertificateDer<'_>) -> bool {
     use x509_parser::prelude::{FromDer as _, X509Certificate};
     use x509_parser::public_key::PublicKey;
 
-    if webpki::EndEntityCert::try_from(cert).is_err() {
-        return false;
-    }
+    const CURVES: [&str; 3] = ["1.2.840.10045.3.1.7", "1.3.132.0.34", "1.3.132.0.35"];
+    const ED25519: &str = "1.3.101.112";
+
     let Ok((_, x509)) = X509Certificate::from_der(cert) else { return false };
-    match x509.public_key().parsed() {
-        Ok(PublicKey::RSA(rsa)) => rsa.key_size() >= 2048,
-        Ok(_) => true,
-        Err(_) => false,
-    }
+    let algorithm = &x509.public_key().algorithm;
+    let known_key = match x509.public_key().parsed() {
+        Ok(PublicKey::RSA(rsa)) => (2048..=8192).contains(&rsa.key_size()),
+        Ok(PublicKey::EC(_)) => {
+            let curve = algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok());
+            curve.is_some_and(|oid| CURVES.contains(&oid.to_id_string().as_str()))
+        }
+        _ => algorithm.algorithm.to_id_string() == ED25519,
+    };
+    known_key && webpki::EndEntityCert::try_from(cert).is_ok()
 }
 
 impl ResolvesClientCert for Capture {
@@ -378,4 +383,46 @@ mod tests {
     fn a_name_that_cannot_be_sent_is_refused() {
         assert!(matches!(capturing_client(Some("a b")), Err(Error::ServerName(_))));
     }
+
+    #[test]
+    fn what_old_systems_serve_is_taken_unchecked_and_modern_keys_are_not() {
+        let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+        assert!(!checkable(&der(RSA_1024)));
+        assert!(!checkable(&der(VERSION_1)));
+        assert!(!checkable(&CertificateDer::from(&b"no certificate"[..])));
+        for kind in [KeyType::EcdsaP256, KeyType::EcdsaP384, KeyType::Rsa2048] {
+            assert!(checkable(&der(&pair(kind).0)), "{kind}");
+        }
+        let ed25519 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let params = rcgen::CertificateParams::new(vec!["pbx.example".to_owned()]).unwrap();
+        assert!(checkable(params.self_signed(&ed25519).unwrap().der()));
+    }
+
+    /// `openssl req -x509 -newkey rsa:1024`.
+    const RSA_1024: &str = "\
+-----BEGIN CERTIFICATE-----
+MIICCDCCAXGgAwIBAgIUS2a67DciYlnJPqUomN/n95fqDpUwDQYJKoZIhvcNAQEL
+BQAwFjEUMBIGA1UEAwwLb2xkLmV4YW1wbGUwHhcNMjYxMTI0MDAzMTUwWhcNNDYx
+MTE5MDAzMTUwWjAWMRQwEgYDVQQDDAtvbGQuZXhhbXBsZTCBnzANBgkqhkiG9w0B
+AQEFAAOBjQAwgYkCgYEAxVOWhGEMxgy0Kt22ZoySxfjJduN963RsCdnwS12VC0ZS
+dQX61nbOrJs3Ve462gFfLc5C+TwfkVsu70VEEFdCghuV3wMt8eabqS8147sXckUS
+ljGldSjpKwbm7PkEimo6MKmx41FL1hMTX3m0iymklVeRaOPU5fn3nhZSwdTh/HUC
+AwEAAaNTMFEwHQYDVR0OBBYEFP+mpkNc42JJ1T3EVj04/I7BCU52MB8GA1UdIwQY
+MBaAFP+mpkNc42JJ1T3EVj04/I7BCU52MA8GA1UdEwEB/wQFMAMBAf8wDQYJKoZI
+hvcNAQELBQADgYEAeGwVkPqcwcQ0LtwGcb8CwjKLiUL1E7oH+oQmbhsO3Q2EZTqy
+9ThyZ8PHThQ4fyqLu31aDAeFABWqdXIZd5s8/gzxkIw47CSYNIr7G42ELJhsR8Pe
+dnGmrFB/7ogPv9duzqvoALLe1kfVNTJXEN/kWmyElrLikR/yf0BhuhfSdoc=
+-----END CERTIFICATE-----";
+
+    /// `openssl x509 -req` without extensions, as many set-up scripts do.
+    const VERSION_1: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBJDCBywIUCr9LJryoEtfsP+likHGn0CMR1QMwCgYIKoZIzj0EAwIwFTETMBEG
+A1UEAwwKdjEuZXhhbXBsZTAeFw0yNjExMjQwMDMxNTBaFw00NjExMTkwMDMxNTBa
+MBUxEzARBgNVBAMMCnYxLmV4YW1wbGUwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AAQmLy83ezP4LF5oNEwGGTvL7nKMPD3XzThDLM2dBSVP14X7ut2lCBbwEVfOY7fe
+OzQ0TS9ux5AWIrZuflVSOGu+MAoGCCqGSM49BAMCA0gAMEUCIQC4Cos7YpUuxaeq
+aD+hgZqT6iWdFYzSFSoB+ctzFsYdagIgXeKLvKe1vUqsLS/vPCyOVerY14KmiFUJ
+4OGqtfR/iNc=
+-----END CERTIFICATE-----";
 }

@@ -1,1 +1,68 @@
-//! (to come)
+//! The seams in one struct, built once for daemon and CLI alike, and by the tests' `Lab`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::acme::{AcmeAuthority, Authority, Limits};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::host;
+use crate::probe::{Prober, TlsProber};
+use crate::service::{HookReloader, Reloader};
+use crate::state::Time;
+use crate::store::Store;
+
+/// Everything outside that a flow talks to.
+#[derive(Clone)]
+pub struct World {
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// What is known of the clock, given the newest notBefore that we hold.
+    pub time: Rc<dyn Fn(Option<Timestamp>) -> Time>,
+    /// CAs by issuer name.
+    pub authorities: BTreeMap<String, Rc<dyn Authority>>,
+    /// Looks at endpoints.
+    pub prober: Rc<dyn Prober>,
+    /// Runs the hooks of services.
+    pub reloader: Rc<dyn Reloader>,
+    /// Our own executable, for work under another user.
+    pub helper: PathBuf,
+}
+
+impl World {
+    /// The world as it is. Builds no connection: that happens when a request is due.
+    pub fn real(config: &Config, store: &Store) -> Self {
+        let authorities = config
+            .issuers
+            .iter()
+            .map(|(name, issuer)| {
+                let authority = AcmeAuthority::new(
+                    issuer.clone(),
+                    config.challenges.clone(),
+                    store.challenge_dir(),
+                    Limits::default(),
+                );
+                (name.clone(), Rc::new(authority) as Rc<dyn Authority>)
+            })
+            .collect();
+        let unsynchronised = config.unsynchronised;
+        Self {
+            clock: Arc::new(SystemClock),
+            time: Rc::new(move |newest| host::time(newest, unsynchronised)),
+            authorities,
+            prober: Rc::new(TlsProber),
+            reloader: Rc::new(HookReloader),
+            // The running executable, also when the file was replaced by an upgrade meanwhile.
+            helper: PathBuf::from("/proc/self/exe"),
+        }
+    }
+
+    /// The wall-clock time now.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}

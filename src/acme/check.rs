@@ -90,10 +90,10 @@ fn check_links(chain: &[CertificateDer<'static>], now: Timestamp) -> Result<(), 
         }
     }
     // Of an old cross-sign higher up some clients can do without; of the first link nobody can.
-    if let Some(issuer) = parsed.get(1) {
-        if issuer.validity().not_after.timestamp() <= now.as_second() {
-            return refuse(format!("the certificate of {} has expired", issuer.subject()));
-        }
+    if let Some(issuer) = parsed.get(1)
+        && issuer.validity().not_after.timestamp() <= now.as_second()
+    {
+        return refuse(format!("the certificate of {} has expired", issuer.subject()));
     }
     Ok(())
 }

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use instant_acme::{CertificateIdentifier, NewOrder, Order, OrderStatus};
+use instant_acme::{Order, OrderStatus};
 use jiff::Timestamp;
 
 use crate::cert::bundle::PrivateKey;
-use crate::cert::{Identifier, KeyType, Leaf};
+use crate::cert::{KeyType, Leaf};
 use crate::config::{ChallengeSpec, Http01, IssuerSpec};
 use crate::state::{Account, Ari, Goal, OrderJournal, Stage};
 
@@ -18,7 +18,7 @@ use super::http01::{Auto, Response, Solver};
 use super::order::{self, Proof};
 use super::session::{Session, lost};
 use super::transport::rounds;
-use super::{Authority, BoxFuture, Deed, Error, Refusal, Step, ari};
+use super::{Authority, BoxFuture, Deed, Error, Step, ari};
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
@@ -38,22 +38,22 @@ impl Default for Limits {
 /// A CA spoken to over the network. What it remembers between steps only saves requests: a new one
 /// goes on from any stage.
 pub struct AcmeAuthority {
-    spec: IssuerSpec,
+    pub(super) spec: IssuerSpec,
     challenges: BTreeMap<String, ChallengeSpec>,
     limits: Limits,
     solver: Solver,
     /// By directory.
     sessions: RefCell<BTreeMap<String, Rc<Session>>>,
     /// Directories that forgot our account since the last order that succeeded there.
-    registered_again: RefCell<BTreeSet<String>>,
+    pub(super) registered_again: RefCell<BTreeSet<String>>,
     /// Accounts whose contacts the CA did not want changed.
-    contacts_refused: RefCell<BTreeSet<String>>,
+    pub(super) contacts_refused: RefCell<BTreeSet<String>>,
 }
 
 /// The session and account that a step works with.
-struct Desk {
-    session: Rc<Session>,
-    account: instant_acme::Account,
+pub(super) struct Desk {
+    pub(super) session: Rc<Session>,
+    pub(super) account: instant_acme::Account,
 }
 
 impl AcmeAuthority {
@@ -151,98 +151,6 @@ impl AcmeAuthority {
         let new = Rc::new(new);
         self.sessions.borrow_mut().insert(directory.to_owned(), Rc::clone(&new));
         Ok(new)
-    }
-
-    async fn new_order(
-        &self,
-        desk: &Desk,
-        order: &OrderJournal,
-        account: &Account,
-    ) -> Result<Step, Error> {
-        if let Some(account) = self.told_contacts(desk, order.goal, account).await {
-            return Ok(Step::Account(account));
-        }
-        let directory = &desk.session.directory;
-        let identifiers: Vec<_> = order.identifiers.iter().map(theirs).collect();
-        let mut request = NewOrder::new(&identifiers);
-        // A rehearsal replaces nothing: its CA never saw the certificate.
-        let may_replace = directory.renewal_info.is_some() && order.goal == Goal::Certificate;
-        let replaces = order.replaces.as_deref().filter(|_| may_replace);
-        let replaces = replaces.and_then(|id| id.split_once('.'));
-        if let Some((key, serial)) = replaces {
-            request = request.replaces(CertificateIdentifier {
-                authority_key_identifier: key.into(),
-                serial: serial.into(),
-            });
-        }
-        match self.spec.profile.as_deref() {
-            Some(profile) if directory.meta.profiles.contains_key(profile) => {
-                request = request.profile(profile);
-            }
-            Some(profile) => {
-                tracing::warn!(issuer = self.spec.name, profile, "the CA offers no such profile");
-            }
-            None => {}
-        }
-        let sent = rounds(Deed::NewOrder, async || desk.account.new_order(&request).await).await;
-        let error = match sent {
-            Ok(sent) => {
-                self.registered_again.borrow_mut().remove(&desk.session.url);
-                let url = sent.url().to_owned();
-                desk.session.keep(sent);
-                return Ok(Step::Order(Stage::Ordered { url }));
-            }
-            Err(error) => error,
-        };
-        match error {
-            // The order exists, and the server ignored the field: the crate only hides its URL.
-            Error::Answer { reason, .. } if reason.starts_with(MISMATCH) => {
-                match desk.session.notes.take_location(&directory.new_order) {
-                    Some(url) => Ok(Step::Order(Stage::Ordered { url })),
-                    None => Err(Error::ReplacesRefused { detail: reason }),
-                }
-            }
-            Error::Refused { refusal, .. } if refusal.kind() == Some("accountDoesNotExist") => {
-                self.register_again(desk, account, refusal)
-            }
-            Error::Refused { refusal, .. } if replaces.is_some() && may_be_replaces(&refusal) => {
-                Err(Error::ReplacesRefused { detail: refusal.words() })
-            }
-            error => Err(error),
-        }
-    }
-
-    /// The CA has lost our account: once, the same key is registered again.
-    fn register_again(
-        &self,
-        desk: &Desk,
-        account: &Account,
-        refusal: Box<Refusal>,
-    ) -> Result<Step, Error> {
-        let first = self.registered_again.borrow_mut().insert(desk.session.url.clone());
-        match first {
-            true => Ok(Step::Account(Account { url: None, ..account.clone() })),
-            false => Err(Error::Refused { deed: Deed::NewOrder, refusal }),
-        }
-    }
-
-    /// Tells the CA contacts that changed. A CA that does not want them holds up nothing.
-    async fn told_contacts(&self, desk: &Desk, goal: Goal, account: &Account) -> Option<Account> {
-        let contact = &self.spec.contact;
-        let refused = self.contacts_refused.borrow().contains(desk.account.id());
-        if goal == Goal::Rehearsal || account.contact == *contact || refused {
-            return None;
-        }
-        let texts: Vec<&str> = contact.iter().map(String::as_str).collect();
-        let told = rounds(Deed::Account, async || desk.account.update_contacts(&texts).await).await;
-        match told {
-            Ok(()) => Some(Account { contact: contact.clone(), ..account.clone() }),
-            Err(error) => {
-                tracing::warn!(issuer = self.spec.name, %error, "cannot tell the CA new contacts");
-                self.contacts_refused.borrow_mut().insert(desk.account.id().to_owned());
-                None
-            }
-        }
     }
 
     /// Publishes a response for every name that is not valid yet, each seen by ourselves.
@@ -390,10 +298,10 @@ impl Authority for AcmeAuthority {
     ) -> BoxFuture<'a, Result<Step, Error>> {
         Box::pin(async move {
             let done = self.drive(order, account, now).await.map_err(lost);
-            if let (Err(error), Some(directory)) = (&done, self.directory(order.goal)) {
-                if may_be_stale(error) {
-                    self.sessions.borrow_mut().remove(directory);
-                }
+            if let (Err(error), Some(directory)) = (&done, self.directory(order.goal))
+                && may_be_stale(error)
+            {
+                self.sessions.borrow_mut().remove(directory);
             }
             done
         })
@@ -449,32 +357,6 @@ fn order_status(order: &mut Order) -> &OrderStatus {
     &order.state().status
 }
 
-fn theirs(identifier: &Identifier) -> instant_acme::Identifier {
-    match identifier {
-        Identifier::Dns(name) => instant_acme::Identifier::Dns(name.clone()),
-        Identifier::Ip(ip) => instant_acme::Identifier::Ip(*ip),
-    }
-}
-
-/// Whether leaving out `replaces` may help. Servers refuse it in many ways, and clients have been
-/// stuck for ever on each of them; what certainly has another cause is not tried again.
-fn may_be_replaces(refusal: &Refusal) -> bool {
-    let other = [
-        "caa",
-        "dns",
-        "externalAccountRequired",
-        "invalidProfile",
-        "rateLimited",
-        "rejectedIdentifier",
-        "unsupportedIdentifier",
-        "userActionRequired",
-    ];
-    let limited = refusal.status == 429;
-    (400..500).contains(&refusal.status)
-        && !limited
-        && !refusal.kind().is_some_and(|kind| other.contains(&kind))
-}
-
 /// Whether what we hold of the CA may be the cause.
 fn may_be_stale(error: &Error) -> bool {
     matches!(
@@ -482,5 +364,3 @@ fn may_be_stale(error: &Error) -> bool {
         Error::Answer { .. } | Error::Http { .. } | Error::OrderLost { .. } | Error::Refused { .. }
     )
 }
-
-const MISMATCH: &str = "replaces field mismatch";

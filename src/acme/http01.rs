@@ -113,7 +113,7 @@ impl Solver {
 
     async fn listen(&self, addresses: &[SocketAddr], response: Response<'_>) -> Result<(), String> {
         self.place(response)?;
-        let mut listeners = self.opened(addresses).await;
+        let mut listeners = self.opened(addresses);
         if listeners.is_empty() {
             for address in addresses {
                 let listener = Listener::open(*address, &self.folder).await;
@@ -159,7 +159,7 @@ impl Solver {
         let port = self.auto.port;
         let both = [(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()];
         self.place(response)?;
-        let mut listeners = self.opened(&both).await;
+        let mut listeners = self.opened(&both);
         if listeners.is_empty() {
             listeners = self.open_both(&both, response).await?;
         } else {
@@ -197,10 +197,10 @@ impl Solver {
         // Usually the first takes both families, and this one finds the port in use by it; a
         // kernel with net.ipv6.bindv6only needs the second.
         let mut all = vec![first];
-        if let Ok(second) = Listener::open(both[1], &self.folder).await {
-            if !second.waits {
-                all.push(self.keep(both, Ok(second), both[1], response)?);
-            }
+        if let Ok(second) = Listener::open(both[1], &self.folder).await
+            && !second.waits
+        {
+            all.push(self.keep(both, Ok(second), both[1], response)?);
         }
         Ok(all)
     }
@@ -240,7 +240,7 @@ impl Solver {
     }
 
     /// Listeners that are open for exactly these addresses: where, and whether they wait.
-    async fn opened(&self, at: &[SocketAddr]) -> Vec<(SocketAddr, bool)> {
+    fn opened(&self, at: &[SocketAddr]) -> Vec<(SocketAddr, bool)> {
         let open = self.open.borrow();
         let found = open.iter().find(|open| open.at == at);
         found.into_iter().flat_map(|o| &o.listeners).map(|l| (l.address, l.waits)).collect()

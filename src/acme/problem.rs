@@ -48,7 +48,7 @@ pub fn judge(kind: Option<&str>, status: u16, deed: Deed) -> Verdict {
         (408 | 425, _) | (500.., _) => (Transient, Later, INNER),
         (404, Deed::Certificate) => (Transient, Later, "the CA may be slow to copy it"),
         // A problem without a status was found by the CA when it looked.
-        (_, Deed::Authorization) => (Validation, Later, "see what it says"),
+        (0, Deed::Authorization) => (Validation, Later, "see what it says"),
         (400..500, _) => {
             (Person, Daily, "nothing is known of this kind of refusal: see what it says")
         }

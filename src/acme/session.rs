@@ -76,13 +76,13 @@ impl Session {
         account: &Account,
     ) -> Result<Account, Error> {
         let fail = |reason| Error::Account { directory: self.url.clone(), reason };
-        if let Some(terms) = &self.directory.meta.terms_of_service {
-            if !spec.agree_to_terms {
-                let terms = super::refusal::words(terms, 300);
-                return Err(fail(format!(
-                    "it wants agreement to its terms; read {terms} and set agree-to-terms = true"
-                )));
-            }
+        if let Some(terms) = &self.directory.meta.terms_of_service
+            && !spec.agree_to_terms
+        {
+            let terms = super::refusal::words(terms, 300);
+            return Err(fail(format!(
+                "it wants agreement to its terms; read {terms} and set agree-to-terms = true"
+            )));
         }
         if self.directory.meta.external_account_required && spec.eab.is_none() {
             return Err(fail(
@@ -109,10 +109,11 @@ impl Session {
         account: &Account,
         url: &str,
     ) -> Result<instant_acme::Account, Error> {
-        if let Some((known, live)) = &*self.account.borrow() {
-            if known.url == account.url && known.key.public() == account.key.public() {
-                return Ok(live.clone());
-            }
+        if let Some((known, live)) = &*self.account.borrow()
+            && known.url == account.url
+            && known.key.public() == account.key.public()
+        {
+            return Ok(live.clone());
         }
         let PrivateKeyDer::Pkcs8(key) = account.key.to_rustls() else {
             let reason = "the account's key is not PKCS#8".to_owned();

@@ -6,11 +6,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::schedule::{
-    DAY, LONGEST_RETRY_AFTER, Seed, WEEK, after, back_off, holds_until, in_emergency,
+    DAY, HOUR, LONGEST_RETRY_AFTER, MINUTE, Seed, WEEK, after, back_off, holds_until, in_emergency,
 };
 use crate::cert::Leaf;
 use crate::state::{
     Ari, Asked, Backoff, CertState, Failure, FailureClass, Ledger, LedgerEntry, LedgerEvent,
+    PairState,
 };
 
 /// A try failed. `held` is the newest certificate that there is.
@@ -106,6 +107,24 @@ pub fn unadvised(state: &CertState, cert_id: &str, again: Duration, now: Timesta
     CertState { ari: Some(ari), ..state.clone() }
 }
 
+/// A deployment could not even begin: tried again after 1 min, 10 min, then hourly. A person's
+/// wish is spent by it.
+pub fn put_off(pair: &PairState, problem: String, now: Timestamp) -> PairState {
+    let failures = pair.failures.saturating_add(1);
+    let pause = match failures {
+        1 => MINUTE,
+        2 => MINUTE * 10,
+        _ => HOUR,
+    };
+    PairState {
+        failures,
+        retry_at: Some(after(now, pause)),
+        problem: Some(problem),
+        forced: false,
+        ..pair.clone()
+    }
+}
+
 /// Something happened at the issuer. Entries that can no longer count are dropped: after 8 days,
 /// and those of a future that is further ahead than any limit.
 pub fn entered(ledger: &Ledger, event: LedgerEvent, now: Timestamp) -> Ledger {
@@ -120,7 +139,6 @@ mod tests {
     use super::*;
     use crate::policy::plan;
     use crate::policy::samples::{at, day, failure, issuer, leaf, name, seed, spec};
-    use crate::policy::schedule::{HOUR, MINUTE};
 
     fn wish() -> Asked {
         plan::wish(&spec(), &issuer())

@@ -1,5 +1,6 @@
 //! What is remembered of this host: history, instance key, the daemon's word, challenge answers.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -134,9 +135,44 @@ impl Store {
         Ok(fs::replace(&path, text.as_bytes(), PRIVATE_FILE, Owner::default())?)
     }
 
-    /// The file behind [`Self::generation`], to be watched: it is replaced, so watch its folder.
-    pub fn generation_file(&self) -> PathBuf {
-        self.node().join("generation")
+    /// The file behind [`Self::generation`].
+    fn generation_file(&self) -> PathBuf {
+        self.wake_dir().join("generation")
+    }
+
+    /// The folder to be watched: nothing but wishes is written there.
+    pub fn wake_dir(&self) -> PathBuf {
+        self.node().join("wake")
+    }
+
+    /// Takes the daemon's role; `None` when another daemon has it.
+    ///
+    /// # Errors
+    ///
+    /// When the lock cannot be tried.
+    pub fn try_lock_daemon(&self) -> Result<Option<Lock>, Error> {
+        self.check_writable()?;
+        Ok(Lock::try_acquire(&self.node().join("daemon.lock"))?)
+    }
+
+    /// Whether a daemon has its role now; `false` too when we may not ask.
+    pub fn daemon_runs(&self) -> bool {
+        matches!(Lock::try_acquire(&self.node().join("daemon.lock")), Ok(None))
+    }
+
+    /// Removes challenge answers that a crash left, but for these tokens.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be read.
+    pub fn sweep_challenges(&self, pending: &BTreeSet<String>) -> Result<(), Error> {
+        let folder = self.challenge_dir();
+        for token in fs::list(&folder)? {
+            if !pending.contains(&token) {
+                fs::remove(&folder.join(token))?;
+            }
+        }
+        Ok(())
     }
 
     /// What the daemon last said of itself; `None` when it said nothing readable.

@@ -7,24 +7,14 @@ use jiff::Timestamp;
 
 use super::record::{self, Read, Record};
 use super::{Error, PRIVATE, Store, Subject, checked};
-use crate::cert::Fingerprint;
 use crate::fs::{self, Lock, Owner};
+use crate::policy::verdict::Verified;
 use crate::state::{Finding, Promotion, ServiceState, Step};
 
 impl Record for ServiceState {
     fn schema(&mut self) -> &mut u32 {
         &mut self.schema
     }
-}
-
-/// Proof that a revision was seen in service.
-pub trait Proof {
-    /// The revision.
-    fn revision(&self) -> u64;
-    /// Its leaf, as it was served.
-    fn fingerprint(&self) -> Fingerprint;
-    /// The endpoints that served it.
-    fn endpoints(&self) -> &[String];
 }
 
 /// What is remembered of a service, for reading: needs no lock, writes nothing.
@@ -138,7 +128,7 @@ impl ServiceWriter {
         &self,
         state: &mut ServiceState,
         certificate: &str,
-        proof: &impl Proof,
+        proof: &Verified,
         now: Timestamp,
     ) -> Result<(), Error> {
         let pair = state.pairs.entry(certificate.to_owned()).or_default();

@@ -8,10 +8,11 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use super::*;
 use crate::cert::bundle::tests::Ca;
 use crate::cert::bundle::{Bundle, PrivateKey};
-use crate::cert::{Fingerprint, Identifier, KeyType};
+use crate::cert::{Identifier, KeyType};
+use crate::policy::verdict::{EndpointLook, Verdict, Verified, verdict};
 use crate::state::{
-    Account, Asked, CertState, Goal, LedgerEntry, LedgerEvent, OrderJournal, ServiceState, Stage,
-    Step,
+    Account, Answer, Asked, CertState, Goal, LedgerEntry, LedgerEvent, OrderJournal, Served,
+    ServiceState, Stage, Step,
 };
 
 fn now() -> Timestamp {
@@ -419,17 +420,17 @@ fn a_spent_ledger_is_spent_for_an_hour_whatever_the_clock_did() {
     assert_eq!(issuer.ledger(later + hours(2)).unwrap().spent_until, None);
 }
 
-struct Seen(Vec<String>);
-
-impl Proof for Seen {
-    fn revision(&self) -> u64 {
-        7
-    }
-    fn fingerprint(&self) -> Fingerprint {
-        Fingerprint([7; 32])
-    }
-    fn endpoints(&self) -> &[String] {
-        &self.0
+/// A handshake that showed revision 7.
+fn proof() -> Verified {
+    let leaf = crate::cert::bundle::tests::leaf(&["pbx.example"]);
+    let wanted = leaf.fingerprint;
+    let answer =
+        Answer::Certificate { leaf: Box::new(leaf), chain: vec![wanted], unfinished: None };
+    let after = Served { at: now(), answer, protocol: None, options: None };
+    let look = EndpointLook { name: "sips://127.0.0.1:5061", before: None, after: &after };
+    match verdict(7, wanted, &[look]) {
+        Verdict::Proved(verified) => verified,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -442,7 +443,7 @@ fn a_promotion_names_the_observation_behind_it() {
     pair.step = Step::Reloaded;
     pair.problem = Some("not taken".to_owned());
     pair.retry_at = Some(now());
-    let proof = Seen(vec!["sips://127.0.0.1:5061".to_owned()]);
+    let proof = proof();
     writer.promote(&mut state, "pbx", &proof, now()).unwrap();
     assert_eq!(ServiceState { schema: SCHEMA, ..state }, writer.state().unwrap());
     let pair = writer.state().unwrap().pairs.remove("pbx").unwrap();
@@ -450,7 +451,7 @@ fn a_promotion_names_the_observation_behind_it() {
     assert_eq!((pair.problem, pair.retry_at), (None, None));
     let promotion = pair.promoted.unwrap();
     assert_eq!((promotion.revision, promotion.at), (7, now()));
-    assert_eq!(promotion.fingerprint, Fingerprint([7; 32]));
+    assert_eq!(promotion.fingerprint, proof.fingerprint());
     assert_eq!(promotion.endpoints, ["sips://127.0.0.1:5061"]);
     assert!(writer.saved_dir("pbx").unwrap().parent().unwrap().is_dir());
 }

@@ -2,8 +2,13 @@
 #![allow(unreachable_pub, reason = "one crate that nobody else uses: pub means to its modules")]
 #![allow(clippy::unwrap_used, reason = "what serves tests ends as tests do")]
 
+mod acme_flow;
+mod acme_pebble;
+mod ca;
 mod habits;
+mod lab;
 mod licences;
+mod line;
 mod ranks;
 mod source;
 

@@ -1,9 +1,12 @@
 //! The next step of a service.
 
+mod rest;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use self::rest::{joined, look_at};
 use super::{DeployReason, ServiceAction, Wait, Why};
 use crate::cert::{Leaf, span};
 use crate::config::ServiceSpec;
@@ -20,7 +23,9 @@ pub fn next_service(
     seed: &Seed,
     now: Timestamp,
 ) -> ServiceAction {
-    let cut_off = |step| matches!(step, Step::Installing | Step::RollingBack);
+    let cut_off = |step| {
+        matches!(step, Step::Installing | Step::Installed | Step::Reloaded | Step::RollingBack)
+    };
     if seen.pairs.iter().any(|pair| cut_off(pair.state.step)) {
         return ServiceAction::Settle;
     }
@@ -116,8 +121,11 @@ fn candidate(pair: &PairSeen, seen: &ServiceSeen, now: Timestamp) -> Candidate {
     let Some(newest) = &pair.newest else {
         return Candidate::Later(Wait { until: None, why: Why::NoCertificate });
     };
-    let Some(reason) = wanted(pair, newest) else { return Candidate::Settled };
     let old = Old::of(pair, seen, newest);
+    if let Some(candidate) = instead(pair, newest, old, now) {
+        return candidate;
+    }
+    let Some(reason) = wanted(pair, newest) else { return Candidate::Settled };
     let forced = reason == DeployReason::Forced;
     let automatic = || {
         foreign(pair, newest, now)
@@ -146,6 +154,25 @@ fn wanted(pair: &PairSeen, newest: &Revision) -> Option<DeployReason> {
     // A higher number is there: the store lost files, and an older revision is no progress.
     let untouched = there > newest.number || settled && foreign_leaf(pair).is_none();
     (!untouched).then_some(DeployReason::Retry)
+}
+
+/// A person went back to an older revision, which is not in service yet.
+fn instead(pair: &PairSeen, newest: &Revision, old: Old, now: Timestamp) -> Option<Candidate> {
+    held(pair, newest, old, now)?;
+    let state = &pair.state;
+    let number = state.hold.as_ref()?.instead?;
+    let there = state.revision == Some(number)
+        && matches!(state.step, Step::Proved | Step::Unproved | Step::NotTaken);
+    if there && !state.forced {
+        return None;
+    }
+    if state.forced {
+        return Some(Candidate::Ready(number, DeployReason::Forced));
+    }
+    Some(
+        backing_off(pair, now)
+            .map_or(Candidate::Ready(number, DeployReason::Retry), Candidate::Later),
+    )
 }
 
 /// A person's will, until 48 hours before what is served instead ends: expired is worse.
@@ -321,53 +348,6 @@ impl Old {
         let leaves = looks.iter().filter_map(|served| served.leaf()).filter(of_use);
         leaves.map(|leaf| leaf.validity.not_after).min().map_or(Self::Nothing, Self::Ends)
     }
-}
-
-/// When to look at the endpoints next: about once a day, so that `live` stays true; 1, 5, 15 and
-/// then every 60 minutes after an installation that nobody could be asked about.
-fn look_at(seen: &ServiceSeen, service: &str, seed: &Seed, now: Timestamp) -> Option<Timestamp> {
-    if seen.endpoints.is_empty() {
-        return None;
-    }
-    let Some(looked_at) = seen.looked_at else { return Some(now) };
-    let fraction = seed.fraction(&["look", service, &looked_at.to_string()]);
-    let daily = DAY.mul_f64(0.9 + fraction / 10.0);
-    let unproved = seen.pairs.iter().filter(|pair| {
-        pair.state.step == Step::Unproved && seen.endpoints.values().any(|c| *c == pair.certificate)
-    });
-    let pause = unproved.map(|pair| {
-        let Some(since) = pair.state.since else { return HOUR };
-        let elapsed = span(since, looked_at);
-        let point = [1, 5, 15, 60].into_iter().map(|n| MINUTE * n).find(|point| *point > elapsed);
-        point.map_or(HOUR, |point| point - elapsed)
-    });
-    let pause = pause.min().map_or(daily, |pause| pause.min(daily));
-    Some(holds_until(looked_at, pause, now).unwrap_or(now))
-}
-
-/// One wait for the whole service: as long as the shortest, for the most telling reason.
-fn joined(mut waits: Vec<Wait>, look_at: Option<Timestamp>, seen: &ServiceSeen) -> Wait {
-    let until = waits.iter().filter_map(|wait| wait.until).chain(look_at).min();
-    waits.sort_by_key(|wait| match wait.why {
-        Why::Person(_) => 0,
-        Why::Held(_) => 1,
-        Why::Budget(_) => 2,
-        Why::BackOff(_) => 3,
-        Why::Clock(_) => 4,
-        Why::Quiet => 5,
-        Why::NotDue(_) => 6,
-        Why::NoCertificate => 7,
-    });
-    let why = waits.into_iter().next().map_or_else(|| settled(seen), |wait| wait.why);
-    Wait { until, why }
-}
-
-fn settled(seen: &ServiceSeen) -> Why {
-    let pairs = seen.pairs.iter().map(|pair| match pair.state.revision {
-        Some(number) => format!("revision {number} of {} is {}", pair.certificate, pair.state.step),
-        None => format!("nothing of {} is installed", pair.certificate),
-    });
-    Why::NotDue(pairs.collect::<Vec<_>>().join(", "))
 }
 
 /// An automatic reload follows the last one of its service by at least this.

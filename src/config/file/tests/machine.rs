@@ -241,7 +241,7 @@ fn secrets_and_roots_are_ours_and_what_they_should_be() {
     sound(&format!("eab = {{ key-id = \"kid\", hmac-file = {hmac:?} }}"));
     etc.told("it does not exist");
     etc.write("hmac", "dGVzdA\n", 0o644);
-    etc.told("can be read by others");
+    etc.told("everybody can read");
     etc.write("hmac", "not base64!\n", 0o600);
     etc.told("it must hold the MAC key");
     assert!(!etc.load().unwrap_err().to_string().contains("not base64!"));

@@ -95,7 +95,7 @@ fn reload(number: u64, at: Timestamp) -> ReloadRecord {
 
 #[test]
 fn a_switch_that_was_cut_off_is_settled_before_anything_else() {
-    for cut in [Step::Installing, Step::RollingBack] {
+    for cut in [Step::Installing, Step::Installed, Step::Reloaded, Step::RollingBack] {
         let mut broken = pair(Step::Proved);
         broken.files = FilesSeen::Broken("cert.pem is missing".to_owned());
         let mut forced = renewed(Step::Proved);
@@ -167,7 +167,8 @@ fn several_that_are_ready_share_one_reload() {
     tenant.certificate = "tenant".to_owned();
     let mut held = renewed(Step::Proved);
     held.certificate = "held".to_owned();
-    held.state.hold = Some(Hold { refused: 2, by: "root".to_owned(), at: day(60.0) });
+    held.state.hold =
+        Some(Hold { refused: 2, by: "root".to_owned(), instead: None, at: day(60.0) });
     let seen = serving(vec![renewed(Step::NotTaken), tenant, held], now);
     let pairs = vec![("pbx".to_owned(), 2), ("tenant".to_owned(), 2)];
     let expected = ServiceAction::Deploy { pairs, reason: DeployReason::Newer };
@@ -190,7 +191,8 @@ fn an_automatic_reload_follows_the_last_one_by_five_minutes_and_a_person_does_no
 fn a_held_revision_is_not_deployed_and_a_newer_one_is() {
     let now = day(60.0);
     let mut seen = serving(vec![renewed(Step::Proved)], now);
-    let hold = |refused| Some(Hold { refused, by: "root".to_owned(), at: day(60.0) });
+    let hold =
+        |refused| Some(Hold { refused, by: "root".to_owned(), instead: None, at: day(60.0) });
     seen.pairs[0].state.hold = hold(2);
     let wait = waits(step(&seen, now));
     let text = "revision 2 of pbx and older are held by root since 2027-01-22 12:00 UTC";
@@ -205,7 +207,8 @@ fn a_held_revision_is_not_deployed_and_a_newer_one_is() {
 #[test]
 fn a_hold_ends_two_days_before_what_is_served_instead() {
     let mut seen = serving(vec![renewed(Step::Proved)], day(87.9));
-    seen.pairs[0].state.hold = Some(Hold { refused: 2, by: "root".to_owned(), at: day(60.0) });
+    seen.pairs[0].state.hold =
+        Some(Hold { refused: 2, by: "root".to_owned(), instead: None, at: day(60.0) });
     assert_eq!(waits(step(&seen, day(87.9))).until, Some(day(88.0)));
     assert_eq!(step(&seen, day(88.0)), deploy_of(2, DeployReason::Newer));
     // A service that is stopped serves nothing, which says nothing about the hold.
@@ -255,7 +258,7 @@ fn a_young_certificate_waits_while_the_old_one_is_good_for_two_days() {
 
 #[test]
 fn what_was_not_proved_is_tried_three_times_a_day_an_hour_apart_after_the_second() {
-    for again in [Step::NotTaken, Step::Installed, Step::Reloaded, Step::Waiting] {
+    for again in [Step::NotTaken, Step::Waiting] {
         let now = day(0.0);
         let mut seen = serving(vec![pair(again)], now);
         let retry = deploy_of(1, DeployReason::Retry);
@@ -415,7 +418,7 @@ proptest! {
         pair.state.since = Some(since);
         pair.state.retry_at = flags[0].then_some(retry_at);
         pair.state.forced = flags[1];
-        pair.state.hold = flags[2].then(|| Hold { refused: 2, by: "root".to_owned(), at: held_at });
+        pair.state.hold = flags[2].then(|| Hold { refused: 2, by: "root".to_owned(), instead: None, at: held_at });
         pair.drift_at = flags[3].then_some(drift_at);
         pair.files = match files {
             0 => FilesSeen::AsInstalled,

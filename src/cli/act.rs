@@ -1,0 +1,321 @@
+//! Verbs that change something. Each writes its wish before it acts, so that a killed verb is
+//! finished by the daemon.
+
+use std::cell::Cell;
+
+use serde::Serialize;
+
+use super::{Context, Failed, exit, show};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::{CertSpec, ServiceSpec};
+use crate::policy::plan::Why;
+use crate::policy::verdict;
+use crate::reconcile::{Pass, Reconciler, wait_for};
+use crate::state::{CertState, Event, Hold, PairState, Step};
+use crate::world::World;
+
+/// What `renew` was asked.
+pub(super) struct Renewal {
+    pub(super) name: Option<String>,
+    pub(super) force: bool,
+    pub(super) over_budget: Option<String>,
+}
+
+/// What a verb did, for programs.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Report {
+    schema: u32,
+    certificates: Vec<Line>,
+    services: Vec<Line>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Line {
+    name: String,
+    /// `done`, `failed` or `waits`.
+    result: &'static str,
+    /// In words.
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<jiff::Timestamp>,
+}
+
+pub(super) async fn renew(context: &Context, wish: Renewal, json: bool) -> Result<u8, Failed> {
+    let specs = context.certificates(wish.name.as_deref())?;
+    for spec in &specs {
+        let over_budget = match &wish.over_budget {
+            None => false,
+            Some(typed) if *typed == spec.name => true,
+            Some(typed) => {
+                return Err(Failed::new(
+                    exit::USAGE,
+                    format!(
+                        "--over-budget {typed:?} does not repeat the certificate's name; to spend \
+                         the CA's last tries: pbxcert renew {} --over-budget {}",
+                        spec.name, spec.name
+                    ),
+                ));
+            }
+        };
+        let now = self::now();
+        let store = context.store.certificate(&spec.name)?;
+        let lock = || store.try_lock(self::now());
+        let writer = wait_for(&spec.name, lock, &show::progress).await?;
+        let state = store.state()?;
+        writer.remember(&CertState {
+            backoff: Default::default(),
+            forced_at: if wish.force { Some(now) } else { state.forced_at },
+            over_budget,
+            ..state
+        })?;
+    }
+    context.store.touch_generation()?;
+    let services: Vec<&ServiceSpec> = context
+        .loaded
+        .config
+        .services
+        .iter()
+        .filter(|s| specs.iter().any(|c| s.certificates.contains(&c.name)))
+        .collect();
+    context.reconcile(&specs, &services, json).await
+}
+
+pub(super) async fn deploy(
+    context: &Context,
+    service: Option<&str>,
+    json: bool,
+) -> Result<u8, Failed> {
+    let services = context.services(service)?;
+    for spec in &services {
+        context
+            .change_pairs(spec, &spec.certificates, |pair| {
+                pair.forced = true;
+                pair.retry_at = None;
+                pair.failures = 0;
+                Ok(())
+            })
+            .await?;
+    }
+    context.store.touch_generation()?;
+    context.reconcile(&[], &services, json).await
+}
+
+pub(super) async fn roll_back(context: &Context, name: &str, json: bool) -> Result<u8, Failed> {
+    let specs = context.certificates(Some(name))?;
+    let services = context.services_of(name);
+    let now = self::now();
+    let revisions = context.store.certificate(name)?.revisions()?;
+    for spec in &services {
+        context
+            .change_pairs(spec, &[name.to_owned()], |pair| {
+                let current = pair.revision.ok_or_else(|| {
+                    let text = format!("{} has no revision of {name} to go back from", spec.name);
+                    Failed::new(exit::FAILED, text)
+                })?;
+                let before =
+                    revisions.iter().rev().find(|r| r.number < current).ok_or_else(|| {
+                        let text = format!("there is no revision of {name} before {current}");
+                        Failed::new(exit::FAILED, text)
+                    })?;
+                verdict::may_go_back(&before.leaf, now).map_err(|reason| {
+                    let text = format!("revision {} is no way back: {reason}", before.number);
+                    Failed::new(exit::FAILED, text)
+                })?;
+                pair.hold = Some(Hold {
+                    refused: current,
+                    instead: Some(before.number),
+                    by: person(),
+                    at: now,
+                });
+                pair.forced = true;
+                pair.retry_at = None;
+                Ok(())
+            })
+            .await?;
+    }
+    let text = format!("held by {} until `pbxcert release {name}` or a newer revision", person());
+    context.tell(name, "held", &text, now)?;
+    context.store.touch_generation()?;
+    drop(specs);
+    context.reconcile(&[], &services, json).await
+}
+
+pub(super) async fn release(context: &Context, name: &str, json: bool) -> Result<u8, Failed> {
+    context.certificates(Some(name))?;
+    let services = context.services_of(name);
+    let now = self::now();
+    for spec in &services {
+        context
+            .change_pairs(spec, &[name.to_owned()], |pair| {
+                pair.hold = None;
+                pair.retry_at = None;
+                pair.failures = 0;
+                if matches!(pair.step, Step::RolledBack | Step::Stuck) {
+                    pair.forced = true;
+                }
+                Ok(())
+            })
+            .await?;
+    }
+    context.tell(name, "released", &format!("released by {}", person()), now)?;
+    context.store.touch_generation()?;
+    context.reconcile(&[], &services, json).await
+}
+
+impl Context {
+    fn world(&self) -> World {
+        World::real(&self.loaded.config, &self.store)
+    }
+
+    pub(super) fn certificates(&self, name: Option<&str>) -> Result<Vec<&CertSpec>, Failed> {
+        let all = &self.loaded.config.certificates;
+        let found: Vec<&CertSpec> =
+            all.iter().filter(|c| name.is_none_or(|n| n == c.name)).collect();
+        match name {
+            Some(name) if found.is_empty() => {
+                let known: Vec<&str> = all.iter().map(|c| c.name.as_str()).collect();
+                let text =
+                    format!("no certificate {name:?} in the configuration; there is {known:?}");
+                Err(Failed::new(exit::USAGE, text))
+            }
+            _ => Ok(found),
+        }
+    }
+
+    fn services(&self, name: Option<&str>) -> Result<Vec<&ServiceSpec>, Failed> {
+        let all = &self.loaded.config.services;
+        let found: Vec<&ServiceSpec> =
+            all.iter().filter(|s| name.is_none_or(|n| n == s.name)).collect();
+        match name {
+            Some(name) if found.is_empty() => {
+                let known: Vec<&str> = all.iter().map(|s| s.name.as_str()).collect();
+                let text = format!("no service {name:?} in the configuration; there is {known:?}");
+                Err(Failed::new(exit::USAGE, text))
+            }
+            _ => Ok(found),
+        }
+    }
+
+    fn services_of(&self, certificate: &str) -> Vec<&ServiceSpec> {
+        let services = self.loaded.config.services.iter();
+        services.filter(|s| s.certificates.iter().any(|c| c == certificate)).collect()
+    }
+
+    async fn change_pairs(
+        &self,
+        spec: &ServiceSpec,
+        certificates: &[String],
+        change: impl Fn(&mut PairState) -> Result<(), Failed>,
+    ) -> Result<(), Failed> {
+        let store = self.store.service(&spec.name)?;
+        let lock = || store.try_lock(self::now());
+        let writer = wait_for(&spec.name, lock, &show::progress).await?;
+        let mut state = store.state()?;
+        for certificate in certificates {
+            change(state.pairs.entry(certificate.clone()).or_default())?;
+        }
+        Ok(writer.remember(&state)?)
+    }
+
+    /// Runs the same passes as the daemon does, and tells how they ended.
+    async fn reconcile(
+        &self,
+        certificates: &[&CertSpec],
+        services: &[&ServiceSpec],
+        json: bool,
+    ) -> Result<u8, Failed> {
+        let (world, stop) = (self.world(), Cell::new(false));
+        let reconciler = Reconciler {
+            world: &world,
+            store: &self.store,
+            config: &self.loaded.config,
+            by_hand: true,
+            mend_at_once: true,
+            stop: &stop,
+            progress: &show::progress,
+        };
+        self.warn_of_another_config();
+        let mut report = Report { schema: 1, ..Report::default() };
+        let mut worst = exit::DONE;
+        for spec in certificates {
+            let pass = reconciler.certificate(spec).await?;
+            let (line, code) = judged(&spec.name, pass);
+            worst = worst.max(code);
+            report.certificates.push(line);
+        }
+        for spec in services {
+            let pass = reconciler.service(spec).await?;
+            let problem = self.store.service(&spec.name)?.state()?;
+            let problem = problem.pairs.values().find_map(|p| p.problem.clone());
+            let failed = pass.failed.clone().or(problem);
+            let (line, code) = judged(&spec.name, Pass { failed, ..pass });
+            worst = worst.max(code);
+            report.services.push(line);
+        }
+        if json {
+            show::json(&report);
+        } else {
+            for line in report.certificates.iter().chain(&report.services) {
+                show::line(&format!("{}: {}: {}", line.name, line.result, line.text));
+            }
+        }
+        Ok(worst)
+    }
+
+    fn warn_of_another_config(&self) {
+        if let Ok(Some(daemon)) = self.store.daemon_record()
+            && daemon.config_hash != self.loaded.config.hash
+        {
+            show::warning(&format!(
+                "the daemon (pid {}) runs with another configuration than {}; make it read it \
+                 again: systemctl reload pbxcert",
+                daemon.pid,
+                self.path.display()
+            ));
+        }
+    }
+
+    fn tell(
+        &self,
+        certificate: &str,
+        what: &str,
+        text: &str,
+        now: jiff::Timestamp,
+    ) -> Result<(), Failed> {
+        Ok(self.store.record(&Event {
+            at: now,
+            certificate: Some(certificate.to_owned()),
+            service: None,
+            revision: None,
+            what: what.to_owned(),
+            text: text.to_owned(),
+        })?)
+    }
+}
+
+fn judged(name: &str, pass: Pass) -> (Line, u8) {
+    let (result, code, text) = match (&pass.failed, &pass.wait.why) {
+        (Some(failed), Why::Budget(_)) => ("failed", exit::LATER, failed.clone()),
+        (Some(failed), _) => ("failed", exit::FAILED, failed.clone()),
+        (None, why @ (Why::BackOff(_) | Why::Budget(_) | Why::Clock(_))) => {
+            ("waits", exit::LATER, why.to_string())
+        }
+        (None, why) => ("done", exit::DONE, why.to_string()),
+    };
+    (Line { name: name.to_owned(), result, text, until: pass.wait.until }, code)
+}
+
+fn now() -> jiff::Timestamp {
+    SystemClock.now()
+}
+
+/// Who asks: the one who used sudo, else the user.
+fn person() -> String {
+    let from = |name| std::env::var(name).ok().filter(|s: &String| !s.is_empty());
+    from("SUDO_USER").or_else(|| from("USER")).unwrap_or_else(|| {
+        let uid = nix::unistd::getuid();
+        nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |u| u.name)
+    })
+}

@@ -1,0 +1,60 @@
+//! What is remembered and told while a deployment goes on.
+
+use jiff::Timestamp;
+
+use super::{Deployment, Error, Wanted};
+use crate::state::{Event, ServiceState, Step};
+use crate::store::ServiceWriter;
+
+impl Deployment<'_> {
+    pub(super) fn reach_revision(
+        &self,
+        writer: &ServiceWriter,
+        state: &mut ServiceState,
+        want: &Wanted,
+        step: Step,
+    ) -> Result<(), Error> {
+        state.pairs.entry(want.certificate.clone()).or_default().revision = Some(want.revision);
+        self.reach(writer, state, &want.certificate, step)
+    }
+
+    pub(super) fn reach(
+        &self,
+        writer: &ServiceWriter,
+        state: &mut ServiceState,
+        certificate: &str,
+        step: Step,
+    ) -> Result<(), Error> {
+        let pair = state.pairs.entry(certificate.to_owned()).or_default();
+        pair.step = step;
+        pair.since = Some(self.world.now());
+        if !matches!(step, Step::Installing | Step::Installed | Step::RollingBack) {
+            pair.forced = false;
+        }
+        Ok(writer.remember(state)?)
+    }
+
+    pub(super) fn tell(
+        &self,
+        certificate: &str,
+        revision: Option<u64>,
+        what: &str,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let service = self.spec.name.as_str();
+        tracing::info!(service, certificate, revision, what, "{text}");
+        Ok(self.store.record(&Event {
+            at: now,
+            certificate: Some(certificate.to_owned()),
+            service: Some(service.to_owned()),
+            revision,
+            what: what.to_owned(),
+            text: text.to_owned(),
+        })?)
+    }
+
+    pub(super) fn say(&self, text: &str) {
+        (self.progress)(text);
+    }
+}

@@ -1,0 +1,116 @@
+//! The way back from a revision that broke the service.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Deployment, Error, Wanted, install, with_complaint};
+use crate::policy::verdict;
+use crate::service::HookEvent;
+use crate::state::{Served, ServiceState, Step};
+use crate::store::ServiceWriter;
+
+impl Deployment<'_> {
+    /// Puts back what was there, recovers the service and looks whether it is as before.
+    pub(super) async fn roll_back(
+        &self,
+        writer: &ServiceWriter,
+        state: &mut ServiceState,
+        bad: &[Wanted],
+        baseline: &BTreeMap<String, Served>,
+    ) -> Result<(), Error> {
+        self.say(&format!("{}: broken by the new certificate, rolling back", self.spec.name));
+        let (back, refusals) = self.put_back(writer, state, bad)?;
+        for (certificate, reason) in &refusals {
+            self.end_stuck(writer, state, certificate, reason)?;
+        }
+        if back.is_empty() {
+            return Ok(());
+        }
+        let complaint = self.refused(HookEvent::Recover, bad, state).await;
+        let after = self.as_before(&back, baseline).await;
+        state.seen.extend(after.clone());
+        for want in bad.iter().filter(|w| back.contains(&w.certificate)) {
+            let now = self.world.now();
+            let wrong = self.not_as_before(&want.certificate, baseline, &after);
+            if wrong.is_empty() {
+                self.reach(writer, state, &want.certificate, Step::RolledBack)?;
+                let text = "what was there before is back and in service";
+                self.tell(&want.certificate, Some(want.revision), "rolled-back", text, now)?;
+                self.say(&format!("{}: rolled back", self.spec.name));
+            } else {
+                let text = with_complaint(
+                    format!("the old files are back, but {}", wrong.join("; ")),
+                    complaint.as_deref(),
+                );
+                self.end_stuck(writer, state, &want.certificate, &text)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts back the files of each pair that may go back; returns those and the refused ones.
+    pub(super) fn put_back(
+        &self,
+        writer: &ServiceWriter,
+        state: &mut ServiceState,
+        wanted: &[Wanted],
+    ) -> Result<(BTreeSet<String>, BTreeMap<String, String>), Error> {
+        let (mut back, mut refused) = (BTreeSet::new(), BTreeMap::new());
+        for want in wanted {
+            let Some(install) = self.spec.install.get(&want.certificate) else { continue };
+            let pair = state.pairs.entry(want.certificate.clone()).or_default();
+            let existed = pair.saved.as_ref().is_some_and(|s| s.existed);
+            let leaf = pair.saved.as_ref().and_then(|s| s.leaf.as_ref());
+            if let (true, Some(leaf)) = (existed, leaf)
+                && let Err(reason) = verdict::may_go_back(leaf, self.world.now())
+            {
+                refused.insert(want.certificate.clone(), format!("no way back: {reason}"));
+                continue;
+            }
+            let files = pair.files.clone();
+            self.reach(writer, state, &want.certificate, Step::RollingBack)?;
+            install::put_back(install, &writer.saved_dir(&want.certificate)?, &files, existed)?;
+            self.files_are_back(state, &want.certificate);
+            self.reach(writer, state, &want.certificate, Step::RolledBack)?;
+            back.insert(want.certificate.clone());
+        }
+        Ok((back, refused))
+    }
+
+    /// What lies at the targets is our earlier revision again, against which drift is judged, or
+    /// none of ours.
+    pub(super) fn files_are_back(&self, state: &mut ServiceState, certificate: &str) {
+        let pair = state.pairs.entry(certificate.to_owned()).or_default();
+        let previous = pair.saved.as_ref().and_then(|s| s.revision);
+        let bundle =
+            previous.and_then(|r| self.store.certificate(certificate).ok()?.bundle(r).ok());
+        pair.files = match (bundle, self.spec.install.get(certificate)) {
+            (Some(bundle), Some(install)) => install::digests(install, &bundle),
+            _ => BTreeMap::new(),
+        };
+    }
+
+    pub(super) fn end_stuck(
+        &self,
+        writer: &ServiceWriter,
+        state: &mut ServiceState,
+        certificate: &str,
+        text: &str,
+    ) -> Result<(), Error> {
+        let command = self.spec.recover.as_ref().or(self.spec.reload.as_ref());
+        let command = command.map_or_else(
+            || "restart the service".to_owned(),
+            |argv| format!("PBXCERT_EVENT=recover {}", argv.join(" ")),
+        );
+        let text = format!(
+            "{text}; a person is needed: run `{command}` or restart the service, then `pbxcert \
+             deploy {}`",
+            self.spec.name
+        );
+        let pair = state.pairs.entry(certificate.to_owned()).or_default();
+        pair.problem = Some(text.clone());
+        let revision = pair.revision;
+        self.reach(writer, state, certificate, Step::Stuck)?;
+        self.say(&format!("{}: stuck: {text}", self.spec.name));
+        self.tell(certificate, revision, "stuck", &text, self.world.now())
+    }
+}

@@ -1,0 +1,174 @@
+//! Why there was no handshake, in words of the trade; and the first bytes that tell it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustls::{AlertDescription, CertificateError, Error};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// How much of what a server says first is kept.
+const KEPT: usize = 128;
+
+/// Content types of TLS records (RFC 8446 section 5.1): what the first byte of an answer can be.
+const RECORD_TYPES: std::ops::RangeInclusive<u8> = 0x14..=0x18;
+
+/// The first bytes that came, shared with the [`Tapped`] connection they came over.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tap(Arc<Mutex<Vec<u8>>>);
+
+impl Tap {
+    pub(super) fn on(&self, stream: TcpStream) -> Tapped {
+        Tapped { stream, tap: self.clone() }
+    }
+
+    pub(super) fn first(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, bytes: &[u8]) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = bytes.len().min(KEPT - kept.len());
+        kept.extend_from_slice(&bytes[..room]);
+    }
+}
+
+/// Why there was no TCP connection.
+pub(super) fn no_connection(limit: Duration) -> String {
+    format!("no connection within {limit:?}")
+}
+
+/// Why the time ran out after the connection was made.
+pub(super) fn no_handshake(first: &[u8], limit: Duration) -> String {
+    match first {
+        [] => format!("it accepted the connection and said nothing within {limit:?}"),
+        [byte, ..] if !RECORD_TYPES.contains(byte) => no_tls(first),
+        _ => format!("the handshake did not end within {limit:?}"),
+    }
+}
+
+/// Why the handshake failed, where `first` came first and `sni` was sent; `asked_for_ours`: after
+/// the server had asked for a client certificate.
+pub(super) fn failure(
+    error: &io::Error,
+    first: &[u8],
+    sni: Option<&str>,
+    asked_for_ours: bool,
+) -> String {
+    if first.first().is_some_and(|byte| !RECORD_TYPES.contains(byte)) {
+        return no_tls(first);
+    }
+    match (cause(error), error.kind()) {
+        // Whatever the alert: TLS 1.2 servers send one that means other things as well.
+        (Some(Error::AlertReceived(alert)), _) if asked_for_ours => {
+            format!("it wants a client certificate (alert {alert:?})")
+        }
+        (Some(Error::AlertReceived(alert)), _) => refusal(*alert, sni),
+        (Some(Error::PeerIncompatible(why)), _) => {
+            format!("cannot probe: no TLS version and cipher in common ({why:?})")
+        }
+        (Some(e), _) => format!("the handshake failed: {e}"),
+        (None, _) if asked_for_ours => {
+            "it ended the connection after asking for a client certificate".to_owned()
+        }
+        (None, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
+            "it reset the connection during the handshake".to_owned()
+        }
+        (None, io::ErrorKind::UnexpectedEof) => {
+            "it closed the connection during the handshake".to_owned()
+        }
+        (None, _) => format!("the connection failed during the handshake: {error}"),
+    }
+}
+
+/// The server does not hold the key of the certificate that it shows.
+pub(super) fn is_impostor(error: &io::Error) -> bool {
+    match cause(error) {
+        Some(Error::InvalidCertificate(e)) => matches!(
+            e,
+            CertificateError::BadSignature
+                | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+                | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
+        ),
+        _ => false,
+    }
+}
+
+/// The server refused in so many words.
+pub(super) fn is_alert(error: &io::Error) -> bool {
+    matches!(cause(error), Some(Error::AlertReceived(_)))
+}
+
+fn cause(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+fn refusal(alert: AlertDescription, sni: Option<&str>) -> String {
+    match alert {
+        AlertDescription::ProtocolVersion => {
+            "cannot probe: it speaks only TLS 1.1 or older (alert ProtocolVersion)".to_owned()
+        }
+        // Also what OpenSSL answers when it could not load its certificate.
+        AlertDescription::HandshakeFailure => "cannot probe: no cipher in common (CBC only?), or \
+             it has no certificate loaded (alert HandshakeFailure)"
+            .to_owned(),
+        AlertDescription::UnrecognisedName => match sni {
+            Some(sni) => format!("it does not know the server name {sni}"),
+            None => "it wants a server name, and none is sent".to_owned(),
+        },
+        alert => format!("it refused the handshake (alert {alert:?})"),
+    }
+}
+
+/// What speaks there instead of TLS.
+fn no_tls(first: &[u8]) -> String {
+    let line = first.split(|b| matches!(b, b'\r' | b'\n')).find(|line| !line.is_empty());
+    match line {
+        Some(line) if line.iter().all(|b| matches!(b, b' '..=b'~' | b'\t')) => {
+            let text: String = String::from_utf8_lossy(line).chars().take(60).collect();
+            format!("it speaks plain text ({text:?}), not TLS")
+        }
+        _ => format!("it speaks something else than TLS (first byte {:#04x})", first[0]),
+    }
+}
+
+/// A connection whose first bytes are kept.
+#[derive(Debug)]
+pub(super) struct Tapped {
+    stream: TcpStream,
+    tap: Tap,
+}
+
+impl AsyncRead for Tapped {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.tap.note(&buffer.filled()[before..]);
+        outcome
+    }
+}
+
+impl AsyncWrite for Tapped {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

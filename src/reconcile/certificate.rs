@@ -1,0 +1,115 @@
+//! One certificate: observe → plan → act until the plan says wait.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Error, MOST_ACTIONS, Pass, Reconciler, in_words, wait_for};
+use crate::config::{CertSpec, Mode};
+use crate::deploy;
+use crate::policy::plan::{self, Action, Wait, Why};
+use crate::policy::{remember, schedule};
+use crate::state::{Finding, Goal, Observed, Severity};
+use crate::store::CertificateWriter;
+
+impl Reconciler<'_> {
+    /// Brings one certificate to where the plan says wait.
+    ///
+    /// # Errors
+    ///
+    /// When records cannot be read or written; a CA that fails is no error here, but remembered.
+    pub async fn certificate(&self, spec: &CertSpec) -> Result<Pass, Error> {
+        let store = self.store.certificate(&spec.name)?;
+        let now = || self.world.now();
+        let writer = wait_for(&spec.name, || store.try_lock(now()), self.progress).await?;
+        let mut pass = Pass::nothing();
+        for _ in 0..MOST_ACTIONS {
+            if self.stop.get() {
+                return Ok(pass);
+            }
+            let seen = self.observe(spec)?;
+            let now = self.world.now();
+            match self.next(spec, &seen, now) {
+                Action::Wait(wait) => {
+                    pass.findings.extend(certificate_finding(spec, &seen, now));
+                    return Ok(Pass { wait, ..pass });
+                }
+                _ if self.config.mode == Mode::Observe => {
+                    let why = Why::Person("mode is \"observe\": nothing is ordered".to_owned());
+                    return Ok(Pass { wait: Wait { until: None, why }, ..pass });
+                }
+                Action::AskRenewalInfo => self.ask_renewal_info(&writer, spec, &seen).await?,
+                Action::Rehearse(reason) => {
+                    let order = self.order(&writer, spec, Goal::Rehearsal, None).await?;
+                    pass.failed = self.drive(&writer, spec, order, &reason, false).await?;
+                }
+                Action::Issue { reason, replaces, exempt } => {
+                    let order = self.order(&writer, spec, Goal::Certificate, replaces).await?;
+                    pass.failed = self.drive(&writer, spec, order, &reason, exempt).await?;
+                }
+            }
+        }
+        Err(Error::Restless(spec.name.clone()))
+    }
+
+    /// The next step for a certificate, as the plan has it.
+    pub fn next(&self, spec: &CertSpec, seen: &Observed, now: Timestamp) -> Action {
+        let Some(issuer) = self.issuer(spec) else {
+            let why = Why::Person("no issuer is configured".to_owned());
+            return Action::Wait(Wait { until: None, why });
+        };
+        plan::next(spec, issuer, seen, &self.seed(), now)
+    }
+
+    /// Everything the plan is shown of a certificate.
+    ///
+    /// # Errors
+    ///
+    /// When records cannot be read.
+    pub fn observe(&self, spec: &CertSpec) -> Result<Observed, Error> {
+        let store = self.store.certificate(&spec.name)?;
+        let newest = store.newest()?;
+        let order = store.order_seen()?;
+        let now = self.world.now();
+        let ledger = match spec.issuers.first() {
+            Some(issuer) => self.store.issuer(issuer)?.ledger(now)?,
+            None => Default::default(),
+        };
+        let time = (self.world.time)(newest.as_ref().map(|r| r.leaf.validity.not_before));
+        Ok(Observed { newest, state: store.state()?, order, ledger, time })
+    }
+
+    async fn ask_renewal_info(
+        &self,
+        writer: &CertificateWriter,
+        spec: &CertSpec,
+        seen: &Observed,
+    ) -> Result<(), Error> {
+        let (Some(authority), Some(newest)) = (self.authority(spec), &seen.newest) else {
+            return Ok(());
+        };
+        let now = self.world.now();
+        let cert_id = newest.leaf.cert_id().unwrap_or_default();
+        let state = match authority.renewal_info(&newest.leaf, now).await {
+            Ok(Some(ari)) => remember::advised(&seen.state, ari),
+            Ok(None) => remember::unadvised(&seen.state, &cert_id, schedule::DAY, now),
+            Err(error) => {
+                let certificate = spec.name.as_str();
+                let text = deploy::chain_of(&error);
+                tracing::warn!(certificate, "no renewal information: {text}");
+                remember::unadvised(&seen.state, &cert_id, schedule::HOUR, now)
+            }
+        };
+        Ok(writer.remember(&state)?)
+    }
+}
+
+fn certificate_finding(spec: &CertSpec, seen: &Observed, now: Timestamp) -> Option<Finding> {
+    let failure = seen.state.backoff.last.as_ref()?;
+    let left = seen.newest.as_ref().map(|r| r.leaf.validity.left(now));
+    let severity = match left {
+        Some(left) if left > Duration::ZERO => Severity::Warning,
+        _ => Severity::Critical,
+    };
+    Some(Finding { object: spec.name.clone(), severity, text: in_words(failure) })
+}

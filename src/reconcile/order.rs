@@ -1,0 +1,250 @@
+//! An order from its first request to a committed revision, each step remembered before the next.
+
+use super::{Error, Reconciler, in_words};
+use crate::acme::{self, Authority, Step as AcmeStep};
+use crate::cert::bundle::{Bundle, PrivateKey};
+use crate::config::CertSpec;
+use crate::policy::plan::{self, Reason};
+use crate::policy::remember;
+use crate::state::{FailureClass, Goal, LedgerEntry, LedgerEvent, OrderJournal, Stage};
+use crate::store::CertificateWriter;
+
+impl Reconciler<'_> {
+    /// The order that is under way, if it is for what is wanted now; else a new one.
+    pub(super) async fn order(
+        &self,
+        writer: &CertificateWriter,
+        spec: &CertSpec,
+        goal: Goal,
+        replaces: Option<String>,
+    ) -> Result<OrderJournal, Error> {
+        let Some(issuer) = self.issuer(spec) else {
+            return Err(Error::NoIssuer(spec.name.clone()));
+        };
+        let asked = plan::wish(spec, issuer);
+        let now = self.world.now();
+        let store = self.store.certificate(&spec.name)?;
+        if let (Some(order), Some(seen)) = (store.order()?, store.order_seen()?) {
+            if plan::resumes(&seen, &asked, goal, now) {
+                return Ok(order);
+            }
+            self.drop_order(writer, spec, &order)?;
+        }
+        let kind = spec.key;
+        // RSA takes up to seconds.
+        let key = tokio::task::spawn_blocking(move || PrivateKey::generate(kind)).await;
+        let key = key.map_err(|e| Error::Cut(e.to_string()))??;
+        let order = OrderJournal {
+            asked,
+            identifiers: spec.identifiers.clone(),
+            challenges: spec.challenges.clone(),
+            replaces,
+            goal,
+            key,
+            started_at: self.world.now(),
+            stage: Stage::New,
+        };
+        writer.remember_order(&order)?;
+        Ok(order)
+    }
+
+    /// Steps the order to its end, each step remembered before the next; returns what failed.
+    pub(super) async fn drive(
+        &self,
+        writer: &CertificateWriter,
+        spec: &CertSpec,
+        mut order: OrderJournal,
+        reason: &Reason,
+        exempt: bool,
+    ) -> Result<Option<String>, Error> {
+        let Some(authority) = self.authority(spec) else { return Ok(None) };
+        let issuer = order.asked.issuer.clone();
+        let goal = order.goal;
+        let what = match goal {
+            Goal::Certificate => "ordering",
+            Goal::Rehearsal => "rehearsing",
+        };
+        self.say(&format!("{}: {what}: {reason}", spec.name));
+        if order.stage == Stage::New {
+            self.tell(spec, "ordered", &format!("{what} at {issuer}: {reason}"), None)?;
+        } else {
+            let text = format!("going on with the order ({})", order.stage.word());
+            self.tell(spec, "resumed", &text, None)?;
+        }
+        let mut account = self.store.issuer(&issuer)?.account(goal)?;
+        loop {
+            if self.stop.get() {
+                return Ok(None);
+            }
+            match &order.stage {
+                Stage::Downloaded { certificate, chain } => {
+                    let (certificate, chain) = (certificate.clone(), chain.clone());
+                    return self.accept(writer, spec, &order, &certificate, &chain, exempt);
+                }
+                Stage::Rehearsed => {
+                    let state = self.store.certificate(&spec.name)?.state()?;
+                    writer.remember(&remember::rehearsed(&state, self.world.now()))?;
+                    writer.forget_order()?;
+                    self.tell(spec, "rehearsed", "the rehearsal CA could validate it", None)?;
+                    return Ok(None);
+                }
+                _ => {}
+            }
+            let now = self.world.now();
+            match authority.step(&order, account.as_ref(), now).await {
+                Ok(AcmeStep::Account(made)) => {
+                    // Another certificate may have made one meanwhile: one is enough.
+                    let shared = self.store.issuer(&issuer)?;
+                    account = Some(shared.remember_account(goal, account.as_ref(), &made, now)?);
+                }
+                Ok(AcmeStep::Order(stage)) => {
+                    self.say(&format!("{}: {}", spec.name, stage.word()));
+                    let left = std::mem::replace(&mut order.stage, stage);
+                    writer.remember_order(&order)?;
+                    if let Stage::Published { tokens, .. } = left {
+                        authority.retract(&tokens);
+                    }
+                }
+                Err(acme::Error::ReplacesRefused { detail }) if order.replaces.is_some() => {
+                    self.tell(spec, "without-replaces", &detail, None)?;
+                    let mut state = self.store.certificate(&spec.name)?.state()?;
+                    state.without_replaces = order.replaces.take();
+                    writer.remember(&state)?;
+                    writer.remember_order(&order)?;
+                }
+                Err(error) => {
+                    return self.fail(writer, spec, &order, &*authority, &error).map(Some);
+                }
+            }
+        }
+    }
+
+    /// Checks what the CA sent and commits it.
+    fn accept(
+        &self,
+        writer: &CertificateWriter,
+        spec: &CertSpec,
+        order: &OrderJournal,
+        url: &str,
+        chain: &str,
+        exempt: bool,
+    ) -> Result<Option<String>, Error> {
+        let now = self.world.now();
+        let bundle = match acme::check_issued(order, chain, now) {
+            Ok(bundle) => bundle,
+            Err(error) => {
+                let Some(authority) = self.authority(spec) else { return Ok(None) };
+                return self.fail(writer, spec, order, &*authority, &error).map(Some);
+            }
+        };
+        self.count(order, exempt)?;
+        let revision = self.commit(writer, spec, &bundle, order, url)?;
+        writer.remember(&remember::issued(&self.store.certificate(&spec.name)?.state()?))?;
+        writer.forget_order()?;
+        writer.prune(&self.in_use(&spec.name)?)?;
+        self.say(&format!("{}: issued, revision {revision}", spec.name));
+        Ok(None)
+    }
+
+    /// Commits unless a crash came between the commit and forgetting the order.
+    fn commit(
+        &self,
+        writer: &CertificateWriter,
+        spec: &CertSpec,
+        bundle: &Bundle,
+        order: &OrderJournal,
+        url: &str,
+    ) -> Result<u64, Error> {
+        let fingerprint = bundle.leaf().fingerprint;
+        if let Some(newest) = self.store.certificate(&spec.name)?.newest()?
+            && newest.leaf.fingerprint == fingerprint
+        {
+            return Ok(newest.number);
+        }
+        let now = self.world.now();
+        let revision = writer.commit(bundle, Some(order.asked.clone()), url, now)?;
+        let text = format!(
+            "{} until {}, key {}, fingerprint {}",
+            crate::cert::bundle::names(bundle.leaf()),
+            bundle.leaf().validity.not_after,
+            order.asked.key,
+            fingerprint.short()
+        );
+        self.tell(spec, "issued", &text, Some(revision.number))?;
+        Ok(revision.number)
+    }
+
+    /// Revisions that a service has, goes back to, or was seen with.
+    fn in_use(&self, certificate: &str) -> Result<Vec<u64>, Error> {
+        let mut used = Vec::new();
+        for service in self.store.services()? {
+            let state = self.store.service(&service)?.state()?;
+            let Some(pair) = state.pairs.get(certificate) else { continue };
+            used.extend(pair.revision);
+            used.extend(pair.promoted.as_ref().map(|p| p.revision));
+            used.extend(pair.saved.as_ref().and_then(|s| s.revision));
+            used.extend(pair.hold.as_ref().and_then(|h| h.instead));
+        }
+        Ok(used)
+    }
+
+    fn count(&self, order: &OrderJournal, exempt: bool) -> Result<(), Error> {
+        let event = LedgerEvent::Issued { identifiers: order.asked.identifiers.clone(), exempt };
+        self.enter(&order.asked.issuer, event)
+    }
+
+    fn enter(&self, issuer: &str, event: LedgerEvent) -> Result<(), Error> {
+        let now = self.world.now();
+        Ok(self.store.issuer(issuer)?.record(LedgerEntry { at: now, event }, now)?)
+    }
+
+    /// Remembers a failed try; returns it in words.
+    fn fail(
+        &self,
+        writer: &CertificateWriter,
+        spec: &CertSpec,
+        order: &OrderJournal,
+        authority: &dyn Authority,
+        error: &acme::Error,
+    ) -> Result<String, Error> {
+        let now = self.world.now();
+        let rehearsal = order.goal == Goal::Rehearsal;
+        let failure = error.failure(now, rehearsal);
+        if let Stage::Published { tokens, .. } = &order.stage {
+            authority.retract(tokens);
+        }
+        if let (FailureClass::Validation, false) = (failure.class, rehearsal) {
+            for identifier in error.failed_identifiers() {
+                let event = LedgerEvent::ValidationFailed { identifier };
+                self.enter(&order.asked.issuer, event)?;
+            }
+        }
+        if !error.keeps_order() {
+            writer.forget_order()?;
+        }
+        let store = self.store.certificate(&spec.name)?;
+        let held = store.newest()?.map(|newest| newest.leaf);
+        let (state, seed) = (store.state()?, self.seed());
+        let state =
+            remember::failed(&state, failure.clone(), &order.asked, held.as_ref(), &seed, now);
+        writer.remember(&state)?;
+        let text = in_words(&failure);
+        self.say(&format!("{}: failed: {text}", spec.name));
+        self.tell(spec, "failed", &text, None)?;
+        Ok(text)
+    }
+
+    fn drop_order(
+        &self,
+        writer: &CertificateWriter,
+        spec: &CertSpec,
+        order: &OrderJournal,
+    ) -> Result<(), Error> {
+        if let (Stage::Published { tokens, .. }, Some(authority)) =
+            (&order.stage, self.authority(spec))
+        {
+            authority.retract(tokens);
+        }
+        Ok(writer.forget_order()?)
+    }
+}

@@ -1,0 +1,226 @@
+//! One service: observe → plan → act until the plan says wait.
+
+use super::{Error, MOST_ACTIONS, Pass, Reconciler, wait_for};
+use crate::config::{Mode, ServiceSpec};
+use crate::deploy::{self, Deployment, on_disk};
+use crate::policy::plan::{self, ServiceAction, Wait, Why};
+use crate::policy::{remember, schedule};
+use crate::state::{
+    Event, FilesSeen, Finding, PairSeen, ServiceSeen, ServiceState, Severity, Step,
+};
+use crate::store::ServiceWriter;
+
+impl Reconciler<'_> {
+    /// Brings one service to where the plan says wait.
+    ///
+    /// # Errors
+    ///
+    /// When records cannot be read or written; a service that fails is no error here, but
+    /// remembered.
+    pub async fn service(&self, spec: &ServiceSpec) -> Result<Pass, Error> {
+        let store = self.store.service(&spec.name)?;
+        let now = || self.world.now();
+        let writer = wait_for(&spec.name, || store.try_lock(now()), self.progress).await?;
+        let mut pass = Pass::nothing();
+        for _ in 0..MOST_ACTIONS {
+            if self.stop.get() {
+                return Ok(pass);
+            }
+            let mut state = store.state()?;
+            self.note_drift(spec, &writer, &mut state)?;
+            let seen = self.observe_service(spec, &state)?;
+            let action = plan::next_service(spec, &seen, &self.seed(), self.world.now());
+            let observing = self.config.mode == Mode::Observe;
+            let (pairs, outcome) = match action {
+                ServiceAction::Wait(wait) => {
+                    pass.findings = service_findings(spec, &state);
+                    return Ok(Pass { wait, ..pass });
+                }
+                ServiceAction::Look => {
+                    let outcome = self.deployment(spec).look_again(&writer, &mut state).await;
+                    (Vec::new(), outcome)
+                }
+                _ if observing => {
+                    let why = Why::Person("mode is \"observe\": nothing is written".to_owned());
+                    return Ok(Pass { wait: Wait { until: None, why }, ..pass });
+                }
+                ServiceAction::Settle => {
+                    (pairs_of(&state), self.deployment(spec).settle(&writer, &mut state).await)
+                }
+                ServiceAction::Deploy { pairs, .. } => {
+                    let outcome = self.deployment(spec).run(&writer, &mut state, &pairs).await;
+                    (pairs, outcome)
+                }
+                ServiceAction::Mend { certificates } => {
+                    self.mend(spec, &writer, &mut state, &certificates).await?
+                }
+            };
+            if let Err(error) = outcome {
+                let (text, wait) = self.put_off(spec, &writer, &pairs, &error)?;
+                let findings = service_findings(spec, &store.state()?);
+                return Ok(Pass { wait, findings, failed: Some(text) });
+            }
+        }
+        Err(Error::Restless(spec.name.clone()))
+    }
+
+    /// Everything the plan is shown of a service.
+    ///
+    /// # Errors
+    ///
+    /// When records cannot be read.
+    pub fn observe_service(
+        &self,
+        spec: &ServiceSpec,
+        state: &ServiceState,
+    ) -> Result<ServiceSeen, Error> {
+        let mut pairs = Vec::new();
+        for certificate in &spec.certificates {
+            let pair = state.pairs.get(certificate).cloned().unwrap_or_default();
+            let install = spec.install.get(certificate);
+            let files = install.map_or(FilesSeen::Untouched, |i| on_disk::observe(i, &pair));
+            let min_age = self.config.certificate(certificate).map(|c| c.min_age);
+            pairs.push(PairSeen {
+                certificate: certificate.clone(),
+                newest: self.store.certificate(certificate)?.newest()?,
+                min_age: min_age.unwrap_or_default(),
+                drift_at: pair.drift_at,
+                state: pair,
+                files,
+            });
+        }
+        let times = spec.endpoints.iter().map(|e| state.seen.get(&e.to_string()).map(|s| s.at));
+        Ok(ServiceSeen {
+            pairs,
+            reloads: state.reloads.clone(),
+            mended: state.mended.clone(),
+            looked_at: times.min().flatten(),
+            seen: state.seen.clone(),
+            endpoints: spec
+                .endpoints
+                .iter()
+                .map(|e| (e.to_string(), e.certificate.clone()))
+                .collect(),
+        })
+    }
+
+    /// Remembers since when files are not as they were installed; mending waits for quiet.
+    fn note_drift(
+        &self,
+        spec: &ServiceSpec,
+        writer: &ServiceWriter,
+        state: &mut ServiceState,
+    ) -> Result<(), Error> {
+        let now = self.world.now();
+        let mut changed = false;
+        for (certificate, pair) in &mut state.pairs {
+            let Some(install) = spec.install.get(certificate) else { continue };
+            let broken = matches!(on_disk::observe(install, pair), FilesSeen::Broken(_));
+            if broken && !self.mend_at_once {
+                changed |= pair.drift_at.is_none();
+                pair.drift_at.get_or_insert(now);
+            } else {
+                changed |= pair.drift_at.take().is_some();
+            }
+        }
+        if changed {
+            writer.remember(state)?;
+        }
+        Ok(())
+    }
+
+    async fn mend(
+        &self,
+        spec: &ServiceSpec,
+        writer: &ServiceWriter,
+        state: &mut ServiceState,
+        certificates: &[String],
+    ) -> Result<(Vec<(String, u64)>, Result<(), deploy::Error>), Error> {
+        let now = self.world.now();
+        let mut pairs = Vec::new();
+        for certificate in certificates {
+            let pair = state.pairs.entry(certificate.clone()).or_default();
+            let Some(revision) = pair.revision else { continue };
+            let install = spec.install.get(certificate);
+            let seen = install.map_or(FilesSeen::Untouched, |i| on_disk::observe(i, pair));
+            pairs.push((certificate.clone(), revision));
+            if let FilesSeen::Broken(what) = seen {
+                self.say(&format!("{}: mending: {what}", spec.name));
+                self.store.record(&Event {
+                    at: now,
+                    certificate: Some(certificate.clone()),
+                    service: Some(spec.name.clone()),
+                    revision: Some(revision),
+                    what: "mending".to_owned(),
+                    text: what,
+                })?;
+            }
+        }
+        let outcome = self.deployment(spec).run(writer, state, &pairs).await;
+        if outcome.is_ok() {
+            state.mended.retain(|at| now.duration_since(*at).as_hours() < 24);
+            state.mended.push(now);
+            writer.remember(state)?;
+        }
+        Ok((pairs, outcome))
+    }
+
+    /// Remembers that a deployment could not be tried; what is waited for then.
+    fn put_off(
+        &self,
+        spec: &ServiceSpec,
+        writer: &ServiceWriter,
+        pairs: &[(String, u64)],
+        error: &deploy::Error,
+    ) -> Result<(String, Wait), Error> {
+        let now = self.world.now();
+        let mut until = Some(schedule::after(now, schedule::HOUR));
+        let text = deploy::chain_of(error);
+        let mut state = self.store.service(&spec.name)?.state()?;
+        for (certificate, revision) in pairs {
+            let pair = state.pairs.entry(certificate.clone()).or_default();
+            *pair = remember::put_off(pair, text.clone(), now);
+            until = until.min(pair.retry_at);
+            self.store.record(&Event {
+                at: now,
+                certificate: Some(certificate.clone()),
+                service: Some(spec.name.clone()),
+                revision: Some(*revision),
+                what: "failed".to_owned(),
+                text: text.clone(),
+            })?;
+        }
+        let service = spec.name.as_str();
+        tracing::warn!(service, "{text}");
+        self.say(&format!("{service}: failed: {text}"));
+        writer.remember(&state)?;
+        let wait = Wait { until, why: Why::BackOff(text.clone()) };
+        Ok((text, wait))
+    }
+
+    fn deployment<'b>(&'b self, spec: &'b ServiceSpec) -> Deployment<'b> {
+        Deployment {
+            world: self.world,
+            store: self.store,
+            spec,
+            by_hand: self.by_hand,
+            progress: self.progress,
+        }
+    }
+}
+
+fn pairs_of(state: &ServiceState) -> Vec<(String, u64)> {
+    state.pairs.iter().filter_map(|(name, p)| p.revision.map(|r| (name.clone(), r))).collect()
+}
+
+fn service_findings(spec: &ServiceSpec, state: &ServiceState) -> Vec<Finding> {
+    let pairs = state.pairs.values().filter_map(|pair| {
+        let severity = match pair.step {
+            Step::Stuck => Severity::Critical,
+            _ => Severity::Warning,
+        };
+        let text = pair.problem.clone()?;
+        Some(Finding { object: spec.name.clone(), severity, text })
+    });
+    pairs.collect()
+}
