@@ -163,9 +163,13 @@ fn become_user(name: &str) -> Result<(), String> {
     use nix::unistd::{User, initgroups, setgid, setuid};
 
     let failed = |e: nix::errno::Errno| format!("cannot become user {name}: {}", e.desc());
-    let user = User::from_name(name).map_err(failed)?;
+    let user = match name.parse() {
+        Ok(number) => User::from_uid(nix::unistd::Uid::from_raw(number)),
+        Err(_) => User::from_name(name),
+    };
+    let user = user.map_err(failed)?;
     let user = user.ok_or_else(|| format!("this machine knows no user {name:?}"))?;
-    let c_name = std::ffi::CString::new(name).map_err(|e| e.to_string())?;
+    let c_name = std::ffi::CString::new(user.name.as_str()).map_err(|e| e.to_string())?;
     initgroups(&c_name, user.gid).map_err(failed)?;
     setgid(user.gid).map_err(failed)?;
     setuid(user.uid).map_err(failed)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
@@ -13,12 +14,15 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 #[error("cannot watch folders: {0}")]
 pub struct Error(#[from] notify::Error);
 
+/// Device, inode and birth of a folder: an inode alone is given to the next folder made.
+type Which = (u64, u64, Option<SystemTime>);
+
 /// Watches folders; several events become one wake.
 #[derive(Debug)]
 pub struct Watcher {
     inotify: RecommendedWatcher,
     /// What is watched, and which folder it was: one that is swapped is another one.
-    watched: BTreeMap<PathBuf, (u64, u64)>,
+    watched: BTreeMap<PathBuf, Which>,
 }
 
 impl Watcher {
@@ -40,7 +44,7 @@ impl Watcher {
     /// Watches these folders and no others. For one that is not there yet, the nearest folder
     /// above it is watched.
     pub fn watch(&mut self, folders: &BTreeSet<PathBuf>) {
-        let wanted: BTreeMap<PathBuf, (u64, u64)> =
+        let wanted: BTreeMap<PathBuf, Which> =
             folders.iter().filter_map(|folder| there(folder)).collect();
         for (folder, which) in &self.watched {
             if wanted.get(folder) != Some(which) {
@@ -59,10 +63,10 @@ impl Watcher {
 }
 
 /// The folder, or the nearest one above it that is there, and which one it is.
-fn there(folder: &Path) -> Option<(PathBuf, (u64, u64))> {
+fn there(folder: &Path) -> Option<(PathBuf, Which)> {
     folder.ancestors().find_map(|folder| {
         let meta = folder.metadata().ok().filter(std::fs::Metadata::is_dir)?;
-        Some((folder.to_owned(), (meta.dev(), meta.ino())))
+        Some((folder.to_owned(), (meta.dev(), meta.ino(), meta.created().ok())))
     })
 }
 

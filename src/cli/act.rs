@@ -11,7 +11,7 @@ use crate::config::{CertSpec, ServiceSpec};
 use crate::policy::plan::Why;
 use crate::policy::verdict;
 use crate::reconcile::{Pass, Reconciler, wait_for};
-use crate::state::{CertState, Event, Hold, PairState, Step};
+use crate::state::{CertState, Event, Hold, PairState, ServiceState, Step};
 use crate::world::World;
 
 /// What `renew` was asked.
@@ -114,21 +114,19 @@ pub(super) async fn roll_back(context: &Context, name: &str, json: bool) -> Resu
                     let text = format!("{} has no revision of {name} to go back from", spec.name);
                     Failed::new(exit::FAILED, text)
                 })?;
-                let before =
-                    revisions.iter().rev().find(|r| r.number < current).ok_or_else(|| {
-                        let text = format!("there is no revision of {name} before {current}");
-                        Failed::new(exit::FAILED, text)
-                    })?;
+                // One that waits for its deployment is refused too: then the one in place stays.
+                let refused = revisions.last().map_or(current, |newest| newest.number.max(current));
+                let before = revisions.iter().rev().find(|r| r.number < refused);
+                let before = before.ok_or_else(|| {
+                    let text = format!("there is no revision of {name} before {refused}");
+                    Failed::new(exit::FAILED, text)
+                })?;
                 verdict::may_go_back(&before.leaf, now).map_err(|reason| {
                     let text = format!("revision {} is no way back: {reason}", before.number);
                     Failed::new(exit::FAILED, text)
                 })?;
-                pair.hold = Some(Hold {
-                    refused: current,
-                    instead: Some(before.number),
-                    by: person(),
-                    at: now,
-                });
+                pair.hold =
+                    Some(Hold { refused, instead: Some(before.number), by: person(), at: now });
                 pair.forced = true;
                 pair.retry_at = None;
                 Ok(())
@@ -149,12 +147,10 @@ pub(super) async fn release(context: &Context, name: &str, json: bool) -> Result
     for spec in &services {
         context
             .change_pairs(spec, &[name.to_owned()], |pair| {
-                pair.hold = None;
+                let held = pair.hold.take().is_some();
+                pair.forced |= held || matches!(pair.step, Step::RolledBack | Step::Stuck);
                 pair.retry_at = None;
                 pair.failures = 0;
-                if matches!(pair.step, Step::RolledBack | Step::Stuck) {
-                    pair.forced = true;
-                }
                 Ok(())
             })
             .await?;
@@ -241,16 +237,19 @@ impl Context {
         let mut worst = exit::DONE;
         for spec in certificates {
             let pass = reconciler.certificate(spec).await?;
-            let (line, code) = judged(&spec.name, pass);
+            let (line, code) = judged(&spec.name, pass, true);
             worst = worst.max(code);
             report.certificates.push(line);
         }
         for spec in services {
+            let wanted: Vec<String> = certificates.iter().map(|c| c.name.clone()).collect();
+            self.want_now(spec, &wanted).await?;
             let pass = reconciler.service(spec).await?;
-            let problem = self.store.service(&spec.name)?.state()?;
-            let problem = problem.pairs.values().find_map(|p| p.problem.clone());
+            let state = self.store.service(&spec.name)?.state()?;
+            let problem = state.pairs.values().find_map(|p| p.problem.clone());
             let failed = pass.failed.clone().or(problem);
-            let (line, code) = judged(&spec.name, Pass { failed, ..pass });
+            let up_to_date = self.is_up_to_date(spec, &state)?;
+            let (line, code) = judged(&spec.name, Pass { failed, ..pass }, up_to_date);
             worst = worst.max(code);
             report.services.push(line);
         }
@@ -262,6 +261,37 @@ impl Context {
             }
         }
         Ok(worst)
+    }
+
+    /// What a person had renewed is not held up by the pause between automatic reloads.
+    async fn want_now(&self, spec: &ServiceSpec, certificates: &[String]) -> Result<(), Failed> {
+        for name in spec.certificates.iter().filter(|c| certificates.contains(c)) {
+            let newest = self.store.certificate(name)?.newest()?.map(|r| r.number);
+            let state = self.store.service(&spec.name)?.state()?;
+            let pair = state.pairs.get(name).cloned().unwrap_or_default();
+            let held = pair.hold.is_some_and(|hold| Some(hold.refused) >= newest);
+            if newest > pair.revision && !held {
+                self.change_pairs(spec, std::slice::from_ref(name), |pair| {
+                    pair.forced = true;
+                    Ok(())
+                })
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the service has the newest revision of each certificate, or the one it is held at.
+    fn is_up_to_date(&self, spec: &ServiceSpec, state: &ServiceState) -> Result<bool, Failed> {
+        for name in &spec.certificates {
+            let newest = self.store.certificate(name)?.newest()?.map(|r| r.number);
+            let pair = state.pairs.get(name).cloned().unwrap_or_default();
+            let held = pair.hold.as_ref().filter(|hold| Some(hold.refused) >= newest);
+            if pair.revision != held.map_or(newest, |hold| hold.instead) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn warn_of_another_config(&self) {
@@ -295,13 +325,14 @@ impl Context {
     }
 }
 
-fn judged(name: &str, pass: Pass) -> (Line, u8) {
+fn judged(name: &str, pass: Pass, up_to_date: bool) -> (Line, u8) {
     let (result, code, text) = match (&pass.failed, &pass.wait.why) {
         (Some(failed), Why::Budget(_)) => ("failed", exit::LATER, failed.clone()),
         (Some(failed), _) => ("failed", exit::FAILED, failed.clone()),
         (None, why @ (Why::BackOff(_) | Why::Budget(_) | Why::Clock(_))) => {
             ("waits", exit::LATER, why.to_string())
         }
+        (None, why) if !up_to_date => ("waits", exit::LATER, why.to_string()),
         (None, why) => ("done", exit::DONE, why.to_string()),
     };
     (Line { name: name.to_owned(), result, text, until: pass.wait.until }, code)

@@ -81,11 +81,7 @@ pub(super) fn print(context: &Context, json: bool) -> Result<u8, Failed> {
     show::line("");
     let rows = report.certificates.iter().map(|c| {
         let ends = c.not_after.map_or_else(|| "-".to_owned(), |at| show::time(at, now));
-        let next = match c.next_at {
-            Some(at) => format!("{} {}", show::time(at, now), c.next),
-            None => c.next.clone(),
-        };
-        vec![c.name.clone(), c.names.join(" "), c.state.clone(), ends, next]
+        vec![c.name.clone(), c.names.join(" "), c.state.clone(), ends, c.next.clone()]
     });
     show::table(&["CERTIFICATE", "NAMES", "STATE", "ENDS", "NEXT"], rows.collect());
     for certificate in &report.certificates {

@@ -125,7 +125,11 @@ fn service_word(certificate: &str, newest: &Revision, wanting: &Wanting<'_>) -> 
     }
     if !in_place(pair, newest) {
         let problem = pair.problem.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
-        return say(Reached::Issued, format!("not installed, {}{problem}", pair.step));
+        let there = match pair.revision {
+            Some(number) if number != newest.number => format!("revision {number} there"),
+            _ => "not installed".to_owned(),
+        };
+        return say(Reached::Issued, format!("{there}, {}{problem}", pair.step));
     }
     let files = pair.files.iter().map(|(path, hash)| {
         let hash = hash.get(..12).unwrap_or(hash);

@@ -185,12 +185,14 @@ fn held(pair: &PairSeen, newest: &Revision, old: Old, now: Timestamp) -> Option<
     if until.is_some_and(|until| until <= now) {
         return None;
     }
+    let stays = hold.instead.map(|n| format!("; revision {n} stays")).unwrap_or_default();
     let text = format!(
-        "revision {} of {} and older are held by {} since {}",
+        "revision {} of {} is held back by {} since {}{stays}; `pbxcert release {}` ends it",
         hold.refused,
         pair.certificate,
         hold.by,
-        date(hold.at)
+        date(hold.at),
+        pair.certificate
     );
     Some(Wait { until, why: Why::Held(text) })
 }

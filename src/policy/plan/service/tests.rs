@@ -195,7 +195,8 @@ fn a_held_revision_is_not_deployed_and_a_newer_one_is() {
         |refused| Some(Hold { refused, by: "root".to_owned(), instead: None, at: day(60.0) });
     seen.pairs[0].state.hold = hold(2);
     let wait = waits(step(&seen, now));
-    let text = "revision 2 of pbx and older are held by root since 2027-01-22 12:00 UTC";
+    let text = "revision 2 of pbx is held back by root since 2027-01-22 12:00 UTC; \
+        `pbxcert release pbx` ends it";
     assert_eq!(wait.why, Why::Held(text.to_owned()));
     seen.pairs[0].state.forced = true;
     assert!(matches!(waits(step(&seen, now)).why, Why::Held(_)), "an older wish by hand");
