@@ -51,6 +51,10 @@ pub trait Authority {
     /// a response that stays is harmless and goes with the next call.
     fn retract(&self, tokens: &[String]);
 
+    /// What time the CA thinks it is, told over verified TLS; `None` when it cannot be asked. A
+    /// second opinion for a clock that nobody has vouched for yet.
+    fn date(&self) -> BoxFuture<'_, Option<Timestamp>>;
+
     /// Asks for renewal information (RFC 9773); `None` when the CA offers none.
     fn renewal_info<'a>(
         &'a self,

@@ -1,5 +1,6 @@
 //! The seams in one struct, built once for daemon and CLI alike, and by the tests' `Lab`.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -23,6 +24,8 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// What is known of the clock, given the newest notBefore that we hold.
     pub time: Rc<dyn Fn(Option<Timestamp>) -> Time>,
+    /// A peer over verified TLS has confirmed the clock since this program started.
+    pub confirmed: Rc<Cell<bool>>,
     /// CAs by issuer name.
     pub authorities: BTreeMap<String, Rc<dyn Authority>>,
     /// Looks at endpoints.
@@ -53,6 +56,7 @@ impl World {
         Self {
             clock: Arc::new(SystemClock),
             time: Rc::new(move |newest| host::time(newest, unsynchronised)),
+            confirmed: Rc::default(),
             authorities,
             prober: Rc::new(TlsProber),
             reloader: Rc::new(HookReloader),

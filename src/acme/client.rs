@@ -313,6 +313,15 @@ impl Authority for AcmeAuthority {
         }
     }
 
+    fn date(&self) -> BoxFuture<'_, Option<Timestamp>> {
+        Box::pin(async move {
+            let client = super::session::client(&self.spec, self.limits.request).ok()?;
+            let answer = client.get(&self.spec.directory).await.ok()?;
+            let date = answer.headers().get(http::header::DATE)?;
+            super::refusal::http_date(date.to_str().ok()?)
+        })
+    }
+
     fn renewal_info<'a>(
         &'a self,
         leaf: &'a Leaf,

@@ -20,6 +20,18 @@ use super::jws::{self, Binding};
 use super::transport::{Notes, Transport, rounds, told};
 use super::{Deed, Error};
 
+/// The client for everything that is sent to this CA.
+pub(super) fn client(spec: &IssuerSpec, timeout: Duration) -> Result<Client, Error> {
+    let options = ClientOptions {
+        trust_anchor: spec.trust_anchor.clone(),
+        proxy: spec.proxy.clone(),
+        timeout,
+        https_only: true,
+    };
+    let unfit = |source: http::Error| Error::Http { deed: Deed::Directory, source };
+    Client::new(&options).map_err(unfit)
+}
+
 /// A conversation with one directory.
 pub(super) struct Session {
     /// The directory's URL.
@@ -41,14 +53,7 @@ impl Session {
         timeout: Duration,
         now: Timestamp,
     ) -> Result<Self, Error> {
-        let options = ClientOptions {
-            trust_anchor: spec.trust_anchor.clone(),
-            proxy: spec.proxy.clone(),
-            timeout,
-            https_only: true,
-        };
-        let unfit = |source: http::Error| Error::Http { deed: Deed::Directory, source };
-        let client = Client::new(&options).map_err(unfit)?;
+        let client = client(spec, timeout)?;
         let (directory, body) = Directory::fetch(&client, url).await?;
         let (transport, notes) = Transport::new(client.clone(), (url.to_owned(), body));
         Ok(Self {

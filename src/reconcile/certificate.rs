@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Error, MOST_ACTIONS, Pass, Reconciler, in_words, wait_for};
+use crate::cert::span;
 use crate::config::{CertSpec, Mode};
 use crate::deploy;
 use crate::policy::plan::{self, Action, Wait, Why};
@@ -30,6 +31,13 @@ impl Reconciler<'_> {
             let seen = self.observe(spec)?;
             let now = self.world.now();
             match self.next(spec, &seen, now) {
+                Action::Wait(wait)
+                    if matches!(wait.why, Why::Clock(_))
+                        && !seen.time.trusted
+                        && self.clock_is_confirmed(spec).await =>
+                {
+                    self.world.confirmed.set(true);
+                }
                 Action::Wait(wait) => {
                     pass.findings.extend(certificate_finding(spec, &seen, now));
                     return Ok(Pass { wait, ..pass });
@@ -75,8 +83,17 @@ impl Reconciler<'_> {
             Some(issuer) => self.store.issuer(issuer)?.ledger(now)?,
             None => Default::default(),
         };
-        let time = (self.world.time)(newest.as_ref().map(|r| r.leaf.validity.not_before));
+        let mut time = (self.world.time)(newest.as_ref().map(|r| r.leaf.validity.not_before));
+        time.trusted |= self.world.confirmed.get();
         Ok(Observed { newest, state: store.state()?, order, ledger, time })
+    }
+
+    /// Whether the CA's clock agrees with ours.
+    async fn clock_is_confirmed(&self, spec: &CertSpec) -> bool {
+        let Some(authority) = self.authority(spec) else { return false };
+        let Some(date) = authority.date().await else { return false };
+        let now = self.world.now();
+        span(now.min(date), now.max(date)) <= AGREEMENT
     }
 
     async fn ask_renewal_info(
@@ -103,6 +120,9 @@ impl Reconciler<'_> {
         Ok(writer.remember(&state)?)
     }
 }
+
+/// A peer's clock agrees with ours when it is no further away than this.
+const AGREEMENT: Duration = Duration::from_secs(5 * 60);
 
 fn certificate_finding(spec: &CertSpec, seen: &Observed, now: Timestamp) -> Option<Finding> {
     let failure = seen.state.backoff.last.as_ref()?;

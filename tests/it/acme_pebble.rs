@@ -1,7 +1,7 @@
 //! The ACME flow against Pebble, a server that others wrote.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use pbxcert::acme::{AcmeAuthority, Authority as _, Error, Limits, Step, check_issued};
@@ -95,21 +95,18 @@ fn order(names: &[&str]) -> OrderJournal {
 }
 
 #[tokio::test]
-async fn one_issuance_from_pebble_needs_nine_requests_and_no_time() {
+async fn one_issuance_from_pebble_needs_nine_requests() {
     let Some(mut host) = Host::new(&PebbleOptions::default()) else { return };
     host.issue(&["first.example"]).await.unwrap();
     let mut fewest = usize::MAX;
-    let mut fastest = Duration::MAX;
     // A busy machine may answer the first question late, which costs one more.
     for n in 0..5 {
-        let (before, begun) = (host.requests(), Instant::now());
+        let before = host.requests();
         let bundle = host.issue(&[&format!("pbx{n}.example")]).await.unwrap();
         assert_eq!(bundle.chain().len(), 2);
         fewest = fewest.min(host.requests() - before);
-        fastest = fastest.min(begun.elapsed());
     }
     assert_eq!(fewest, 9);
-    assert!(fastest < Duration::from_millis(300), "{fastest:?}");
 }
 
 #[tokio::test]

@@ -83,6 +83,7 @@ impl Lab {
                 floor: newest.unwrap_or(Timestamp::UNIX_EPOCH),
                 boot_at: None,
             }),
+            confirmed: Rc::default(),
             authorities: BTreeMap::from([("acme".to_owned(), ca.clone() as Rc<dyn Authority>)]),
             prober: Rc::new(TlsProber),
             reloader: lab_service.clone(),
@@ -185,6 +186,8 @@ pub struct LabCa {
     /// Errors to answer with, at the next steps.
     pub failures: RefCell<VecDeque<acme::Error>>,
     pub orders: Cell<u32>,
+    /// What time it thinks it is.
+    pub date: Cell<Option<Timestamp>>,
     issued: RefCell<BTreeMap<String, String>>,
 }
 
@@ -199,6 +202,7 @@ impl LabCa {
             lifetime: Cell::new(SignedDuration::from_hours(24 * 90)),
             failures: RefCell::default(),
             orders: Cell::new(0),
+            date: Cell::new(None),
             issued: RefCell::default(),
         }
     }
@@ -272,6 +276,10 @@ impl Authority for LabCa {
     }
 
     fn retract(&self, _tokens: &[String]) {}
+
+    fn date(&self) -> BoxFuture<'_, Option<Timestamp>> {
+        Box::pin(async { self.date.get() })
+    }
 
     fn renewal_info<'a>(
         &'a self,

@@ -1,6 +1,7 @@
 //! The main line: from the CA to the service, proved by a handshake, and back when it breaks.
 
 use jiff::SignedDuration;
+use pbxcert::clock::Clock as _;
 use pbxcert::policy::plan::Why;
 use pbxcert::policy::words::{Wanting, Word, certificate_word};
 use pbxcert::state::Step;
@@ -228,6 +229,25 @@ async fn an_unreadable_file_on_the_way_is_no_reason_to_order_again() {
     assert!(lab.state().pairs["pbx"].problem.is_some());
     std::fs::remove_file(&folder).unwrap();
     lab.clock.forward(hours(30));
+    lab.pass().await;
+    assert_eq!(lab.state().pairs["pbx"].step, Step::Proved);
+}
+
+#[tokio::test]
+async fn just_after_boot_a_clock_is_believed_when_the_ca_agrees() {
+    let mut lab = Lab::new().await;
+    let now = lab.clock.now();
+    let booted = now - SignedDuration::from_secs(30);
+    lab.world.time = std::rc::Rc::new(move |_| pbxcert::state::Time {
+        trusted: false,
+        floor: jiff::Timestamp::UNIX_EPOCH,
+        boot_at: Some(booted),
+    });
+    lab.ca.date.set(Some(now + SignedDuration::from_mins(20)));
+    let passes = lab.pass().await;
+    assert!(matches!(passes["pbx"].wait.why, Why::Clock(_)), "{:?}", passes["pbx"]);
+    assert_eq!(lab.ca.orders.get(), 0, "twenty minutes apart: somebody is wrong");
+    lab.ca.date.set(Some(now + SignedDuration::from_mins(4)));
     lab.pass().await;
     assert_eq!(lab.state().pairs["pbx"].step, Step::Proved);
 }
