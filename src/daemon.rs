@@ -2,6 +2,7 @@
 //! by the plan, each time anew, from what is on disk.
 
 mod object;
+mod tell;
 mod timer;
 
 use std::cell::Cell;
@@ -17,13 +18,14 @@ use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::object::{Object, objects, pending_tokens, watched};
+use self::tell::notify;
 use self::timer::Timer;
 use crate::config::Config;
 use crate::config::file::{self, Problem};
 use crate::policy::schedule;
 use crate::reconcile::{self, Pass, Reconciler};
 use crate::state::Finding;
-use crate::store::{self, DaemonRecord, Store};
+use crate::store::{self, Store};
 use crate::watch::{self, Watcher};
 use crate::world::World;
 
@@ -105,6 +107,8 @@ struct Daemon<'a> {
     working: BTreeSet<Object>,
     /// What is wrong, as the last pass over each object found it.
     findings: BTreeMap<Object, Vec<Finding>>,
+    /// Until when an object is left alone whose pass could not be made.
+    resting: BTreeMap<Object, Timestamp>,
     running: Running<'a>,
     stop: &'a Cell<bool>,
     timer: Timer,
@@ -135,6 +139,7 @@ impl<'a> Daemon<'a> {
             again: BTreeSet::new(),
             working: BTreeSet::new(),
             findings: BTreeMap::new(),
+            resting: BTreeMap::new(),
             running,
             stop,
             timer,
@@ -152,7 +157,7 @@ impl<'a> Daemon<'a> {
         let mut term = signals(SignalKind::terminate())?;
         let mut int = signals(SignalKind::interrupt())?;
         let mut hangup = signals(SignalKind::hangup())?;
-        self.announce_start()?;
+        self.announce_start();
         let mut watching = true;
         while !self.stop.get() {
             self.start_due();
@@ -161,14 +166,13 @@ impl<'a> Daemon<'a> {
                 Some((object, pass)) = self.running.next() => self.finished(object, pass),
                 woken = self.wakes.recv(), if watching => match woken {
                     Some(()) => {
-                        // A folder that was swapped is another one now.
-                        self.watcher.watch(&watched(&self.now.config, self.store));
+                        self.watch_again();
                         self.look_at_everything();
                     }
                     None => watching = false,
                 },
                 () = self.timer.fired() => {}
-                _ = hangup.recv() => self.reload()?,
+                _ = hangup.recv() => self.reload(),
                 _ = term.recv() => self.stop.set(true),
                 _ = int.recv() => self.stop.set(true),
             }
@@ -176,14 +180,17 @@ impl<'a> Daemon<'a> {
         self.end().await
     }
 
-    fn announce_start(&self) -> Result<(), Error> {
-        self.remember_daemon()?;
-        self.store.sweep_challenges(&pending_tokens(self.store, &self.now.config))?;
+    fn announce_start(&self) {
+        self.remember_daemon();
+        let pending = pending_tokens(self.store, &self.now.config);
+        if let Err(error) = self.store.sweep_challenges(&pending) {
+            let text = crate::deploy::chain_of(&error);
+            tracing::warn!("old answers to challenges cannot be removed: {text}");
+        }
         let certificates = self.now.config.certificates.len();
         let services = self.now.config.services.len();
         tracing::info!(certificates, services, "pbxcert is watching");
         notify(&[sd_notify::NotifyState::Ready]);
-        Ok(())
     }
 
     /// Starts every pass that is due, certificates within their bound.
@@ -249,21 +256,36 @@ impl<'a> Daemon<'a> {
             Err(error) => {
                 let text = crate::deploy::chain_of(&error);
                 tracing::error!(object = object.name(), "{text}");
-                now.checked_add(schedule::MINUTE).ok()
+                let until = schedule::after(now, schedule::MINUTE);
+                self.resting.insert(object.clone(), until);
+                self.again.remove(&object);
+                Some(until)
             }
         };
+        // A lost event costs a day at most.
+        let day = schedule::after(now, schedule::DAY);
+        let until = Some(until.map_or(day, |at| at.min(day)));
         if self.again.remove(&object) {
             self.due.insert(object.clone(), Some(now));
         } else if let Some(due) = self.due.get_mut(&object) {
             *due = until;
         }
+        self.watch_again();
         if let Object::Certificate(name) = object {
             let services = self.now.config.services.clone();
             for service in services.iter().filter(|s| s.certificates.contains(&name)) {
                 self.look_at(Object::Service(service.name.clone()), now);
             }
         }
+        self.watch_again();
         self.show_status();
+    }
+
+    /// A folder that was swapped, by us or by somebody else, is another one and not watched yet.
+    fn watch_again(&mut self) {
+        if self.watcher.watch(&watched(&self.now.config, self.store)) {
+            self.look_at_everything();
+        }
     }
 
     /// Events carry no news: they only say "look again".
@@ -277,22 +299,26 @@ impl<'a> Daemon<'a> {
     fn look_at(&mut self, object: Object, now: Timestamp) {
         if self.working.contains(&object) {
             self.again.insert(object);
-        } else {
-            self.due.insert(object, Some(now));
+            return;
         }
+        // What cannot be remembered (a full disk) raises events of its own: no spinning on those.
+        let rests = self.resting.get(&object).filter(|until| **until > now);
+        let rests = rests.filter(|until| **until <= schedule::after(now, schedule::MINUTE));
+        let at = rests.copied().unwrap_or(now);
+        self.due.insert(object, Some(at));
     }
 
     /// SIGHUP: a sound configuration is taken, a broken one refused with its problems in the log.
-    fn reload(&mut self) -> Result<(), Error> {
+    fn reload(&mut self) {
         notify(&[sd_notify::NotifyState::Reloading]);
         match file::load(&self.path, file::Options::HERE) {
             Ok(loaded) if loaded.config.state_dir == self.now.config.state_dir => {
                 let (config, warnings) = (loaded.config, loaded.warnings);
                 self.now = generation(Start { config, warnings, degraded: None }, self.store);
                 self.due.retain(|object, _| objects(&self.now.config).contains(object));
-                self.watcher.watch(&watched(&self.now.config, self.store));
+                self.watch_again();
                 tracing::info!("the configuration was read again");
-                self.remember_daemon()?;
+                self.remember_daemon();
             }
             Ok(_) => tracing::error!(
                 "the new configuration names another state-dir: restart pbxcert for that; the \
@@ -307,7 +333,6 @@ impl<'a> Daemon<'a> {
         }
         self.look_at_everything();
         notify(&[sd_notify::NotifyState::Ready]);
-        Ok(())
     }
 
     /// Ends between steps: certificates within a grace, services whenever they are done, since a
@@ -325,8 +350,7 @@ impl<'a> Daemon<'a> {
                 () = tokio::time::sleep_until(deadline), if !deploying => break,
             }
         }
-        self.store.forget_daemon()?;
-        Ok(())
+        Ok(self.store.forget_daemon()?)
     }
 
     fn set_timer(&mut self) {
@@ -350,25 +374,6 @@ impl<'a> Daemon<'a> {
             self.timer.set(at);
         }
     }
-
-    fn show_status(&self) {
-        let next = self.due.values().filter_map(|at| *at).min();
-        let next = next.map_or_else(String::new, |at| format!(", next look at {at}"));
-        let worst = self.findings.values().flatten().max_by_key(|finding| finding.severity);
-        let problem = worst.map_or_else(String::new, |f| format!("; {}: {}", f.object, f.text));
-        let text = format!("watching {}{next}{problem}", self.due.len());
-        notify(&[sd_notify::NotifyState::Status(&text)]);
-    }
-
-    fn remember_daemon(&self) -> Result<(), Error> {
-        Ok(self.store.remember_daemon(&DaemonRecord {
-            schema: crate::state::SCHEMA,
-            pid: std::process::id(),
-            started_at: self.now.world.now(),
-            config_hash: self.now.config.hash.clone(),
-            degraded: self.now.degraded.clone(),
-        })?)
-    }
 }
 
 fn generation(start: Start, store: &Store) -> Rc<Generation> {
@@ -387,11 +392,4 @@ fn generation(start: Start, store: &Store) -> Rc<Generation> {
 
 fn signals(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Error> {
     signal(kind).map_err(|source| Error::SetUp { what: "the signals", source })
-}
-
-/// systemd's absence is no error.
-fn notify(state: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!("systemd was not told: {error}");
-    }
 }

@@ -16,8 +16,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
-use jiff::Timestamp;
-
 use crate::cert::bundle::Bundle;
 use crate::config::ServiceSpec;
 use crate::policy::verdict::{self, Verdict};
@@ -62,6 +60,9 @@ pub enum Error {
     /// Remembering failed.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The service's own test failed with the new files, and there is no way back.
+    #[error("the service's own test refused the new files, and they had to stay: {0}")]
+    Stays(String),
     /// A folder of ours that holds folders of others.
     #[error("{dir} is swapped as a whole, but {entry} in it is not ours; move it elsewhere")]
     Stranger {
@@ -112,7 +113,8 @@ impl Deployment<'_> {
         let wanted = self.wanted(pairs)?;
         let baseline = self.look(state).await;
         self.install(writer, state, &wanted, &baseline).await?;
-        self.take(writer, state, &wanted, &baseline, true).await
+        let reload = self.would_help(&wanted, &baseline);
+        self.take(writer, state, &wanted, &baseline, reload).await
     }
 
     /// Finishes or undoes a switch that a crash cut off, before anything else is done.
@@ -125,10 +127,7 @@ impl Deployment<'_> {
         writer: &ServiceWriter,
         state: &mut ServiceState,
     ) -> Result<(), Error> {
-        let (mut switched, mut going_back) = (Vec::new(), Vec::new());
-        // A reload that was begun is not begun again: what takes the machine down at each reload
-        // must not do so at each start. The plan counts it and tries again in its own time.
-        let mut reload = true;
+        let (mut switched, mut untested, mut going_back) = (Vec::new(), Vec::new(), Vec::new());
         for (certificate, pair) in state.pairs.clone() {
             let (Some(install), Some(revision)) =
                 (self.spec.install.get(&certificate), pair.revision)
@@ -136,9 +135,14 @@ impl Deployment<'_> {
                 continue;
             };
             let saved = writer.saved_dir(&certificate)?;
+            let lost = || self.wanted(&[(certificate.clone(), revision)]).is_err();
             let (step, what) = match pair.step {
+                Step::Installed | Step::Reloaded | Step::RollingBack if lost() => {
+                    // Nothing can be judged against it; the newest revision is deployed instead.
+                    (Step::Waiting, "the revision is not in the store any more")
+                }
                 Step::Installing if install::switched(install, &pair.files)? => {
-                    switched.push((certificate.clone(), revision));
+                    untested.push((certificate.clone(), revision));
                     (Step::Installed, "the switch had been finished")
                 }
                 Step::Installing if install::is_saved(install, &saved) => {
@@ -149,8 +153,11 @@ impl Deployment<'_> {
                     (Step::Waiting, "the half-done switch was undone")
                 }
                 Step::Installing => (Step::Waiting, "the switch had not begun"),
-                Step::Installed | Step::Reloaded => {
-                    reload &= !was_begun(state, &certificate, &pair);
+                Step::Installed => {
+                    untested.push((certificate.clone(), revision));
+                    continue;
+                }
+                Step::Reloaded => {
                     switched.push((certificate.clone(), revision));
                     continue;
                 }
@@ -162,18 +169,24 @@ impl Deployment<'_> {
             };
             self.reach(writer, state, &certificate, step)?;
             let text = format!("after an interruption: {what}");
-            self.tell(&certificate, Some(revision), "settled", &text, self.world.now())?;
+            self.tell(&certificate, Some(revision), "settled", &text, self.world.now());
         }
         let going_back = self.wanted(&going_back)?;
         if !going_back.is_empty() {
             let baseline = baseline_of(state, &going_back);
             self.roll_back(writer, state, &going_back, &baseline).await?;
         }
-        let switched = self.wanted(&switched)?;
+        let untested = self.wanted(&untested)?;
+        if !untested.is_empty() {
+            self.syntax_test(writer, state, &untested).await?;
+        }
+        let switched = [untested, self.wanted(&switched)?].concat();
         if switched.is_empty() {
             return Ok(());
         }
         let baseline = baseline_of(state, &switched);
+        let seen = self.look(state).await;
+        let reload = self.would_help(&switched, &seen) && self.may_reload(state, &switched);
         self.take(writer, state, &switched, &baseline, reload).await
     }
 
@@ -201,9 +214,9 @@ impl Deployment<'_> {
             if let Verdict::Proved(verified) =
                 verdict::verdict(revision, bundle.leaf().fingerprint, &looks)
             {
-                writer.promote(state, &certificate, &verified, now)?;
                 let text = "the service serves it now, without a reload";
-                self.tell(&certificate, Some(revision), "proved", text, now)?;
+                self.tell(&certificate, Some(revision), "proved", text, now);
+                writer.promote(state, &certificate, &verified, now)?;
             }
         }
         Ok(writer.remember(state)?)
@@ -228,9 +241,7 @@ impl Deployment<'_> {
         baseline: &BTreeMap<String, Served>,
         reload: bool,
     ) -> Result<(), Error> {
-        let needless = self.serves_already(wanted, baseline) || self.is_stopped(baseline);
-        let complaint =
-            if reload && !needless { self.reload(writer, state, wanted).await? } else { None };
+        let complaint = if reload { self.reload(writer, state, wanted).await? } else { None };
         self.say(&format!(
             "{}: looking at {} endpoints",
             self.spec.name,
@@ -240,6 +251,8 @@ impl Deployment<'_> {
         state.seen.extend(after.clone());
 
         let mut broken = BTreeSet::new();
+        // What cannot be remembered (a full disk) is told at the end: first, what is broken goes back.
+        let mut unwritten = None;
         for want in wanted {
             let looks = self.looks(&want.certificate, baseline, &after);
             let fingerprint = want.bundle.leaf().fingerprint;
@@ -247,7 +260,10 @@ impl Deployment<'_> {
             let (step, what, text) = match verdict::verdict(want.revision, fingerprint, &looks) {
                 Verdict::Proved(verified) => {
                     let text = format!("seen in service on {}", verified.endpoints().join(", "));
-                    writer.promote(state, &want.certificate, &verified, now)?;
+                    // Told first: a crash in between tells it twice rather than never.
+                    self.tell(&want.certificate, Some(want.revision), "proved", &text, now);
+                    let promoted = writer.promote(state, &want.certificate, &verified, now);
+                    unwritten = unwritten.or(promoted.err().map(Error::from));
                     (Step::Proved, "proved", text)
                 }
                 Verdict::NotTaken { endpoints } => {
@@ -266,16 +282,37 @@ impl Deployment<'_> {
                 }
             };
             self.say(&format!("{}: {} {text}", self.spec.name, want.certificate));
-            self.tell(&want.certificate, Some(want.revision), what, &text, now)?;
+            if step != Step::Proved {
+                self.tell(&want.certificate, Some(want.revision), what, &text, now);
+            }
             let pair = state.pairs.entry(want.certificate.clone()).or_default();
             pair.problem = (step != Step::Proved).then_some(text);
             pair.failures = 0;
             pair.retry_at = None;
-            self.reach(writer, state, &want.certificate, step)?;
+            unwritten = unwritten.or(self.reach(writer, state, &want.certificate, step).err());
         }
         let bad: Vec<Wanted> =
             wanted.iter().filter(|w| broken.contains(&w.certificate)).cloned().collect();
-        if bad.is_empty() { Ok(()) } else { self.roll_back(writer, state, &bad, baseline).await }
+        if !bad.is_empty() {
+            self.roll_back(writer, state, &bad, baseline).await?;
+        }
+        unwritten.map_or(Ok(()), Err)
+    }
+
+    /// Whether a reload could change what is served.
+    fn would_help(&self, wanted: &[Wanted], seen: &BTreeMap<String, Served>) -> bool {
+        !self.serves_already(wanted, seen) && !self.is_stopped(seen)
+    }
+
+    /// After an interruption: a reload that ends this process, or the machine, is not repeated
+    /// without end.
+    fn may_reload(&self, state: &ServiceState, wanted: &[Wanted]) -> bool {
+        let now = self.world.now();
+        let today = |r: &&ReloadRecord| now.duration_since(r.at).as_hours().abs() < 24;
+        wanted.iter().all(|want| {
+            let tries = state.reloads.iter().filter(today);
+            tries.filter(|r| r.revisions.get(&want.certificate) == Some(&want.revision)).count() < 3
+        })
     }
 
     fn serves_already(&self, wanted: &[Wanted], baseline: &BTreeMap<String, Served>) -> bool {
@@ -306,14 +343,6 @@ impl Deployment<'_> {
             .filter_map(|e| seen.get(&e.to_string()).map(|s| (e.to_string(), s.clone())))
             .collect()
     }
-}
-
-/// Whether the reload for what is installed was begun.
-fn was_begun(state: &ServiceState, certificate: &str, pair: &PairState) -> bool {
-    let since = pair.since.unwrap_or(Timestamp::MIN);
-    let for_this =
-        |r: &ReloadRecord| r.at >= since && r.revisions.get(certificate).copied() == pair.revision;
-    pair.step == Step::Reloaded || state.reloads.iter().any(for_this)
 }
 
 /// What each endpoint served before the switch that a crash cut off.

@@ -201,6 +201,10 @@ async fn connect(endpoint: &Endpoint, limit: Duration) -> Result<TcpStream, Answ
                 std::io::Error::new(std::io::ErrorKind::TimedOut, words::no_connection(share))
             }
         };
+        if error.kind() == std::io::ErrorKind::ConnectionReset {
+            // Taken, and dropped before we could say a word.
+            return Err(Answer::NoHandshake { reason: words::RESET.to_owned() });
+        }
         if error.kind() != std::io::ErrorKind::ConnectionRefused {
             refused_by_all = false;
             first.get_or_insert(format!("{address}: {error}"));

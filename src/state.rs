@@ -593,6 +593,8 @@ pub struct ServiceSeen {
     pub seen: BTreeMap<String, Served>,
     /// Which certificate is expected at each endpoint.
     pub endpoints: BTreeMap<String, String>,
+    /// A person waits: no pause between two reloads.
+    pub by_hand: bool,
 }
 
 // ---------------------------------------------------------------- findings and history

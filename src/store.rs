@@ -169,8 +169,16 @@ impl Store {
             check_guarded(&folder)?;
         }
         // What is in a certificate's or service's folder is swept under its own lock.
-        let swept = [store.shared(), store.node(), store.challenge_dir(), store.wake_dir()];
-        for folder in [store.root.clone()].into_iter().chain(swept) {
+        for folder in [
+            store.root.clone(),
+            store.shared(),
+            store.shared().join("issuers"),
+            store.shared().join("certificates"),
+            store.node(),
+            store.node().join("services"),
+            store.challenge_dir(),
+            store.wake_dir(),
+        ] {
             fs::sweep(&folder)?;
         }
         Ok(store)

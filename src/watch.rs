@@ -42,8 +42,9 @@ impl Watcher {
     }
 
     /// Watches these folders and no others. For one that is not there yet, the nearest folder
-    /// above it is watched.
-    pub fn watch(&mut self, folders: &BTreeSet<PathBuf>) {
+    /// above it is watched. Whether one is watched that was not before: look once more then, since
+    /// what happened to it until now was not seen.
+    pub fn watch(&mut self, folders: &BTreeSet<PathBuf>) -> bool {
         let wanted: BTreeMap<PathBuf, Which> =
             folders.iter().filter_map(|folder| there(folder)).collect();
         for (folder, which) in &self.watched {
@@ -53,12 +54,15 @@ impl Watcher {
             }
         }
         let new = wanted.iter().filter(|(folder, which)| self.watched.get(*folder) != Some(which));
+        let mut is_new = false;
         for (folder, _) in new {
+            is_new = true;
             if let Err(error) = self.inotify.watch(folder, RecursiveMode::NonRecursive) {
                 tracing::warn!("{} is not watched: {error}", folder.display());
             }
         }
         self.watched = wanted;
+        is_new
     }
 }
 
@@ -114,7 +118,8 @@ mod tests {
         std::fs::rename(&folder, root.path().join("old")).unwrap();
         std::fs::rename(&other, &folder).unwrap();
         assert!(woken(&mut wakes).await, "it was swapped");
-        watcher.watch(&all);
+        assert!(watcher.watch(&all), "the new one was not watched yet");
+        assert!(!watcher.watch(&all));
         drain(&mut wakes);
         std::fs::write(folder.join("b"), "2").unwrap();
         assert!(woken(&mut wakes).await, "the new folder is watched");

@@ -11,7 +11,7 @@ use crate::config::{CertSpec, ServiceSpec};
 use crate::policy::plan::Why;
 use crate::policy::verdict;
 use crate::reconcile::{Pass, Reconciler, wait_for};
-use crate::state::{CertState, Event, Hold, PairState, ServiceState, Step};
+use crate::state::{Backoff, CertState, Event, Hold, PairState, ServiceState, Step};
 use crate::world::World;
 
 /// What `renew` was asked.
@@ -65,7 +65,8 @@ pub(super) async fn renew(context: &Context, wish: Renewal, json: bool) -> Resul
         let writer = wait_for(&spec.name, lock, &show::progress).await?;
         let state = store.state()?;
         writer.remember(&CertState {
-            backoff: Default::default(),
+            // What the CA said stays: it binds a person, too, and a failed validation is rehearsed.
+            backoff: Backoff { failures: 0, retry_at: None, rehearsals: 0, ..state.backoff },
             forced_at: if wish.force { Some(now) } else { state.forced_at },
             over_budget,
             ..state
@@ -242,8 +243,7 @@ impl Context {
             report.certificates.push(line);
         }
         for spec in services {
-            let wanted: Vec<String> = certificates.iter().map(|c| c.name.clone()).collect();
-            self.want_now(spec, &wanted).await?;
+            self.want_now(spec, certificates).await?;
             let pass = reconciler.service(spec).await?;
             let state = self.store.service(&spec.name)?.state()?;
             let problem = state.pairs.values().find_map(|p| p.problem.clone());
@@ -263,24 +263,6 @@ impl Context {
         Ok(worst)
     }
 
-    /// What a person had renewed is not held up by the pause between automatic reloads.
-    async fn want_now(&self, spec: &ServiceSpec, certificates: &[String]) -> Result<(), Failed> {
-        for name in spec.certificates.iter().filter(|c| certificates.contains(c)) {
-            let newest = self.store.certificate(name)?.newest()?.map(|r| r.number);
-            let state = self.store.service(&spec.name)?.state()?;
-            let pair = state.pairs.get(name).cloned().unwrap_or_default();
-            let held = pair.hold.is_some_and(|hold| Some(hold.refused) >= newest);
-            if newest > pair.revision && !held {
-                self.change_pairs(spec, std::slice::from_ref(name), |pair| {
-                    pair.forced = true;
-                    Ok(())
-                })
-                .await?;
-            }
-        }
-        Ok(())
-    }
-
     /// Whether the service has the newest revision of each certificate, or the one it is held at.
     fn is_up_to_date(&self, spec: &ServiceSpec, state: &ServiceState) -> Result<bool, Failed> {
         for name in &spec.certificates {
@@ -292,6 +274,28 @@ impl Context {
             }
         }
         Ok(true)
+    }
+
+    /// What a person renewed goes into service now, not minutes after the last reload.
+    async fn want_now(&self, spec: &ServiceSpec, renewed: &[&CertSpec]) -> Result<(), Failed> {
+        let state = self.store.service(&spec.name)?.state()?;
+        let mut newer = Vec::new();
+        for certificate in renewed.iter().filter(|c| spec.certificates.contains(&c.name)) {
+            let newest = self.store.certificate(&certificate.name)?.newest()?.map(|r| r.number);
+            let pair = state.pairs.get(&certificate.name).cloned().unwrap_or_default();
+            let cut_off = matches!(pair.step, Step::Waiting | Step::Installing);
+            if (newest > pair.revision || cut_off) && pair.hold.is_none() {
+                newer.push(certificate.name.clone());
+            }
+        }
+        if newer.is_empty() {
+            return Ok(());
+        }
+        self.change_pairs(spec, &newer, |pair| {
+            pair.forced = true;
+            Ok(())
+        })
+        .await
     }
 
     fn warn_of_another_config(&self) {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Context, Failed, show};
 use crate::cert::Fingerprint;
-use crate::state::{Answer, Served};
+use crate::state::{Answer, Served, Step};
 use crate::world::World;
 
 const LOOK_LIMIT: Duration = Duration::from_secs(5);
@@ -105,6 +105,8 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<u8, Failed> {
 /// The revisions that an endpoint may show, and the one it should.
 struct Wanted {
     fingerprint: Option<Fingerprint>,
+    /// Installed, but not proved yet: nobody could be asked then.
+    in_place: Option<Fingerprint>,
     known: BTreeMap<Fingerprint, u64>,
 }
 
@@ -119,11 +121,18 @@ impl Context {
     fn wanted(&self, service: &str, certificate: &str) -> Result<Wanted, Failed> {
         let store = self.store.certificate(certificate)?;
         let state = self.store.service(service)?.state()?;
-        let promoted = state.pairs.get(certificate).and_then(|p| p.promoted.clone());
-        let known =
+        let pair = state.pairs.get(certificate).cloned().unwrap_or_default();
+        let known: BTreeMap<_, _> =
             store.revisions()?.into_iter().map(|r| (r.leaf.fingerprint, r.number)).collect();
         let newest = store.newest()?.map(|r| r.leaf.fingerprint);
-        Ok(Wanted { fingerprint: promoted.map(|p| p.fingerprint).or(newest), known })
+        let installed = matches!(pair.step, Step::Unproved | Step::NotTaken);
+        let number = pair.revision.filter(|_| installed);
+        let in_place = number.and_then(|n| known.iter().find(|(_, known)| **known == n));
+        Ok(Wanted {
+            fingerprint: pair.promoted.map(|p| p.fingerprint).or(newest),
+            in_place: in_place.map(|(fingerprint, _)| *fingerprint),
+            known,
+        })
     }
 
     /// Keeps the look for `status`, unless somebody is at work on the service: then that one looks.
@@ -165,7 +174,7 @@ fn judge(served: &Served, wanted: &Wanted, now: jiff::Timestamp) -> (Verdict, St
     let Some(fingerprint) = wanted.fingerprint else {
         return (Verdict::Warning, format!("{what}: not ours, and there is none of ours yet"));
     };
-    if leaf.fingerprint != fingerprint {
+    if leaf.fingerprint != fingerprint && Some(leaf.fingerprint) != wanted.in_place {
         let whose = match wanted.number_of(leaf.fingerprint) {
             Some(number) => format!("our revision {number}"),
             None => "not ours".to_owned(),

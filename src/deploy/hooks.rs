@@ -20,18 +20,23 @@ impl Deployment<'_> {
         }
         let now = self.world.now();
         let revisions = wanted.iter().map(|w| (w.certificate.clone(), w.revision)).collect();
+        state.reloads.retain(|r| now.duration_since(r.at).as_hours() < 7 * 24);
         state.reloads.push(ReloadRecord { at: now, revisions, by_hand: self.by_hand });
         // Counted before it runs: a reload that kills the machine must count too.
         writer.remember(state)?;
         self.say(&format!("{}: reloading", self.spec.name));
         let complaint = self.refused(HookEvent::Reload, wanted, state).await;
         for want in wanted {
-            self.reach(writer, state, &want.certificate, Step::Reloaded)?;
+            if let Err(error) = self.reach(writer, state, &want.certificate, Step::Reloaded) {
+                // Whether it broke the service has to be looked at all the same.
+                let service = self.spec.name.as_str();
+                tracing::warn!(service, "the reload could not be noted: {}", chain_of(&error));
+            }
             let text = match &complaint {
                 None => "the reload hook ran".to_owned(),
                 Some(complaint) => format!("the reload hook complained: {complaint}"),
             };
-            self.tell(&want.certificate, Some(want.revision), "reloaded", &text, self.world.now())?;
+            self.tell(&want.certificate, Some(want.revision), "reloaded", &text, self.world.now());
         }
         Ok(complaint)
     }

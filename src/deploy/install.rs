@@ -37,14 +37,9 @@ impl Staged {
     /// Where the staged pair can be read; `None` when the targets hold no whole pair.
     pub(crate) fn pair(&self, install: &Install) -> Option<PairPaths> {
         let targets = install.targets();
-        let place = |i: usize| match self {
-            Self::Folder { staged, .. } => {
-                staged.join(targets[i].0.file_name().unwrap_or_default())
-            }
-            Self::Files(files) => files[i].beside(),
-        };
         let find = |wanted: &[Content]| {
-            targets.iter().position(|(_, t)| wanted.contains(&t.content)).map(place)
+            let found = targets.iter().position(|(_, t)| wanted.contains(&t.content))?;
+            Some(self.place(found, &targets[found].0))
         };
         Some(PairPaths {
             certificate: find(&[
@@ -56,12 +51,32 @@ impl Staged {
             key: find(&[Content::Privkey, Content::FullchainPrivkey, Content::Combined])?,
         })
     }
+
+    /// A sentence about staged files, said of the targets that they are to become: a person knows
+    /// those.
+    pub(crate) fn of_targets(&self, install: &Install, text: &str) -> String {
+        install.targets().iter().enumerate().fold(text.to_owned(), |text, (i, (target, _))| {
+            let staged = self.place(i, target).display().to_string();
+            text.replace(&staged, &target.display().to_string())
+        })
+    }
+
+    /// Where the file for the target of that number lies.
+    fn place(&self, number: usize, target: &Path) -> PathBuf {
+        match self {
+            Self::Folder { staged, .. } => staged.join(target.file_name().unwrap_or_default()),
+            Self::Files(files) => files[number].beside(),
+        }
+    }
 }
 
 /// Writes every file beside its place with its final owner and mode.
 pub(crate) fn stage(install: &Install, bundle: &Bundle) -> Result<Staged, Error> {
     match install {
         Install::Folder { dir, files } => {
+            if let Some(folder) = dir.parent() {
+                fs::sweep(folder)?;
+            }
             let staged = beside(dir, "new");
             fs::remove_tree(&staged)?;
             // Others pass through; what may be read is said by each file's own mode.

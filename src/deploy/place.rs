@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Deployment, Error, Wanted, install, on_disk};
+use crate::cert::Leaf;
 use crate::cert::bundle::names;
 use crate::service::{self, HookEvent};
 use crate::state::{FilesSeen, Saved, Served, ServiceState, Step};
@@ -23,6 +24,11 @@ impl Deployment<'_> {
             let digests = install::digests(install, &want.bundle);
             if pair.files == digests && on_disk::observe(install, pair) == FilesSeen::AsInstalled {
                 // Never a new file where no byte changes; the reload may still be due.
+                pair.baseline = self.endpoints_of(&want.certificate, baseline);
+                if pair.promoted.as_ref().is_some_and(|p| p.revision == want.revision) {
+                    // What is there was in service already: nothing older may take its place.
+                    pair.saved = None;
+                }
                 self.reach_revision(writer, state, want, Step::Installed)?;
                 continue;
             }
@@ -32,7 +38,10 @@ impl Deployment<'_> {
             let before = on_disk::leaf_on_disk(install);
             let existed = install.targets().iter().any(|(path, _)| path.exists());
             let saved = writer.saved_dir(&want.certificate)?;
-            let was_ours = pair.promoted.as_ref().map(|p| p.revision);
+            let was_ours = match &before {
+                Some(leaf) => self.revision_of(&want.certificate, leaf)?,
+                None => None,
+            };
             // The journal comes first: from here on a crash is settled from it.
             pair.saved = Some(Saved { revision: was_ours, leaf: before, existed });
             pair.files = digests;
@@ -43,10 +52,17 @@ impl Deployment<'_> {
             self.reach_revision(writer, state, want, Step::Installed)?;
             let now = self.world.now();
             let text = format!("files for {} are in place", names(want.bundle.leaf()));
-            self.tell(&want.certificate, Some(want.revision), "installed", &text, now)?;
+            self.tell(&want.certificate, Some(want.revision), "installed", &text, now);
             self.say(&format!("{}: files installed", self.spec.name));
         }
         self.syntax_test(writer, state, wanted).await
+    }
+
+    /// Our revision with this leaf: what lies there need not be what was last proved.
+    pub(super) fn revision_of(&self, certificate: &str, leaf: &Leaf) -> Result<Option<u64>, Error> {
+        let revisions = self.store.certificate(certificate)?.revisions()?;
+        let same = revisions.iter().rfind(|r| r.leaf.fingerprint == leaf.fingerprint);
+        Ok(same.map(|r| r.number))
     }
 
     /// A handshake with the very files, read as the service's user, before they are visible: a
@@ -68,7 +84,7 @@ impl Deployment<'_> {
                 "a handshake with them showed {other:?}, not {:?}",
                 want.bundle.leaf().fingerprint
             ))),
-            Err(error) => Err(Error::Scratch(error.to_string())),
+            Err(error) => Err(Error::Scratch(staged.of_targets(install, &error.to_string()))),
         }
     }
 
@@ -83,16 +99,21 @@ impl Deployment<'_> {
         let Some(complaint) = self.refused(HookEvent::Test, wanted, state).await else {
             return Ok(());
         };
-        let (back, _) = self.put_back(writer, state, wanted)?;
-        if back.is_empty() {
-            return Err(Error::Test(complaint));
-        }
+        let (back, refusals) = self.put_back(writer, state, wanted)?;
         let text = format!("the service's own test refused it: {complaint}");
-        for want in wanted {
+        for (certificate, reason) in &refusals {
+            self.end_stuck(writer, state, certificate, &format!("{text}; {reason}"))?;
+        }
+        if back.is_empty() {
+            return Err(Error::Stays(complaint));
+        }
+        for want in wanted.iter().filter(|w| back.contains(&w.certificate)) {
+            self.files_are_back(state, &want.certificate);
+            self.reach(writer, state, &want.certificate, Step::RolledBack)?;
             let now = self.world.now();
             let pair = state.pairs.entry(want.certificate.clone()).or_default();
             pair.problem = Some(text.clone());
-            self.tell(&want.certificate, Some(want.revision), "rolled-back", &text, now)?;
+            self.tell(&want.certificate, Some(want.revision), "rolled-back", &text, now);
         }
         writer.remember(state)?;
         Err(Error::Test(complaint))

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Deployment, Error, Wanted};
+use super::{Deployment, Error, Wanted, chain_of};
 use crate::state::{Event, ServiceState, Step};
 use crate::store::ServiceWriter;
 
@@ -28,7 +28,10 @@ impl Deployment<'_> {
         let pair = state.pairs.entry(certificate.to_owned()).or_default();
         pair.step = step;
         pair.since = Some(self.world.now());
-        if !matches!(step, Step::Installing | Step::Installed | Step::RollingBack) {
+        // A wish whose try was cut off is still one.
+        let on_the_way =
+            matches!(step, Step::Waiting | Step::Installing | Step::Installed | Step::RollingBack);
+        if !on_the_way {
             pair.forced = false;
         }
         Ok(writer.remember(state)?)
@@ -41,17 +44,21 @@ impl Deployment<'_> {
         what: &str,
         text: &str,
         now: Timestamp,
-    ) -> Result<(), Error> {
+    ) {
         let service = self.spec.name.as_str();
         tracing::info!(service, certificate, revision, what, "{text}");
-        Ok(self.store.record(&Event {
+        let told = self.store.record(&Event {
             at: now,
             certificate: Some(certificate.to_owned()),
             service: Some(service.to_owned()),
             revision,
             what: what.to_owned(),
             text: text.to_owned(),
-        })?)
+        });
+        if let Err(error) = told {
+            // A line of history is worth less than a rollback.
+            tracing::warn!(service, "history cannot be written: {}", chain_of(&error));
+        }
     }
 
     pub(super) fn say(&self, text: &str) {

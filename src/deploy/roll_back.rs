@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Deployment, Error, Wanted, install, with_complaint};
+use super::{Deployment, Error, Wanted, chain_of, install, with_complaint};
 use crate::policy::verdict;
 use crate::service::HookEvent;
-use crate::state::{Served, ServiceState, Step};
+use crate::state::{PairState, Served, ServiceState, Step};
 use crate::store::ServiceWriter;
 
 impl Deployment<'_> {
@@ -29,12 +29,14 @@ impl Deployment<'_> {
         let after = self.as_before(&back, baseline).await;
         state.seen.extend(after.clone());
         for want in bad.iter().filter(|w| back.contains(&w.certificate)) {
+            // Not before: a crash until here has to come back and recover the service.
+            self.files_are_back(state, &want.certificate);
             let now = self.world.now();
             let wrong = self.not_as_before(&want.certificate, baseline, &after);
             if wrong.is_empty() {
                 self.reach(writer, state, &want.certificate, Step::RolledBack)?;
                 let text = "what was there before is back and in service";
-                self.tell(&want.certificate, Some(want.revision), "rolled-back", text, now)?;
+                self.tell(&want.certificate, Some(want.revision), "rolled-back", text, now);
                 self.say(&format!("{}: rolled back", self.spec.name));
             } else {
                 let text = with_complaint(
@@ -58,22 +60,37 @@ impl Deployment<'_> {
         for want in wanted {
             let Some(install) = self.spec.install.get(&want.certificate) else { continue };
             let pair = state.pairs.entry(want.certificate.clone()).or_default();
-            let existed = pair.saved.as_ref().is_some_and(|s| s.existed);
-            let leaf = pair.saved.as_ref().and_then(|s| s.leaf.as_ref());
-            if let (true, Some(leaf)) = (existed, leaf)
-                && let Err(reason) = verdict::may_go_back(leaf, self.world.now())
-            {
-                refused.insert(want.certificate.clone(), format!("no way back: {reason}"));
-                continue;
-            }
+            let existed = match self.way_back(pair, want) {
+                Ok(existed) => existed,
+                Err(reason) => {
+                    refused.insert(want.certificate.clone(), format!("no way back: {reason}"));
+                    continue;
+                }
+            };
             let files = pair.files.clone();
-            self.reach(writer, state, &want.certificate, Step::RollingBack)?;
+            if let Err(error) = self.reach(writer, state, &want.certificate, Step::RollingBack) {
+                // A full disk must not keep a broken service broken; doing it twice does no harm.
+                let service = self.spec.name.as_str();
+                tracing::warn!(service, "going back unannounced: {}", chain_of(&error));
+            }
             install::put_back(install, &writer.saved_dir(&want.certificate)?, &files, existed)?;
-            self.files_are_back(state, &want.certificate);
-            self.reach(writer, state, &want.certificate, Step::RolledBack)?;
             back.insert(want.certificate.clone());
         }
         Ok((back, refused))
+    }
+
+    /// Whether there was anything before the switch; an error says why it may not come back.
+    pub(super) fn way_back(&self, pair: &PairState, want: &Wanted) -> Result<bool, String> {
+        let saved = pair.saved.as_ref();
+        let saved = saved.ok_or("the files were in service before, and did not change")?;
+        if let (true, Some(leaf)) = (saved.existed, &saved.leaf) {
+            verdict::may_go_back(leaf, self.world.now())?;
+        }
+        let mended = pair.promoted.as_ref().is_some_and(|p| p.revision == want.revision);
+        if saved.existed && saved.leaf.is_none() && mended {
+            return Err("the files before were damaged".to_owned());
+        }
+        Ok(saved.existed)
     }
 
     /// What lies at the targets is our earlier revision again, against which drift is judged, or
@@ -111,6 +128,7 @@ impl Deployment<'_> {
         let revision = pair.revision;
         self.reach(writer, state, certificate, Step::Stuck)?;
         self.say(&format!("{}: stuck: {text}", self.spec.name));
-        self.tell(certificate, revision, "stuck", &text, self.world.now())
+        self.tell(certificate, revision, "stuck", &text, self.world.now());
+        Ok(())
     }
 }

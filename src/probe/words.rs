@@ -74,9 +74,7 @@ pub(super) fn failure(
         (None, _) if asked_for_ours => {
             "it ended the connection after asking for a client certificate".to_owned()
         }
-        (None, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
-            "it reset the connection during the handshake".to_owned()
-        }
+        (None, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => RESET.to_owned(),
         (None, io::ErrorKind::UnexpectedEof) => {
             "it closed the connection during the handshake".to_owned()
         }
@@ -172,3 +170,6 @@ impl AsyncWrite for Tapped {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+/// The peer dropped the connection with a reset.
+pub(super) const RESET: &str = "it reset the connection during the handshake";

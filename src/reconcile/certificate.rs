@@ -24,6 +24,7 @@ impl Reconciler<'_> {
         let now = || self.world.now();
         let writer = wait_for(&spec.name, || store.try_lock(now()), self.progress).await?;
         let mut pass = Pass::nothing();
+        self.finish(&writer, spec)?;
         for _ in 0..MOST_ACTIONS {
             if self.stop.get() {
                 return Ok(pass);
@@ -114,7 +115,10 @@ impl Reconciler<'_> {
                 let certificate = spec.name.as_str();
                 let text = deploy::chain_of(&error);
                 tracing::warn!(certificate, "no renewal information: {text}");
-                remember::unadvised(&seen.state, &cert_id, schedule::HOUR, now)
+                let told = error.failure(now, false).retry_after;
+                let wait = told.map_or(schedule::HOUR, |at| crate::cert::span(now, at));
+                let wait = wait.clamp(schedule::MINUTE, schedule::DAY);
+                remember::unadvised(&seen.state, &cert_id, wait, now)
             }
         };
         Ok(writer.remember(&state)?)

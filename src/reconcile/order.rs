@@ -6,7 +6,7 @@ use crate::cert::bundle::{Bundle, PrivateKey};
 use crate::config::CertSpec;
 use crate::policy::plan::{self, Reason};
 use crate::policy::remember;
-use crate::state::{FailureClass, Goal, LedgerEntry, LedgerEvent, OrderJournal, Stage};
+use crate::state::{CertState, FailureClass, Goal, LedgerEntry, LedgerEvent, OrderJournal, Stage};
 use crate::store::CertificateWriter;
 
 impl Reconciler<'_> {
@@ -137,13 +137,28 @@ impl Reconciler<'_> {
                 return self.fail(writer, spec, order, &*authority, &error).map(Some);
             }
         };
-        self.count(order, exempt)?;
+        // First what matters: counted before, a full disk would spend the budget try by try.
         let revision = self.commit(writer, spec, &bundle, order, url)?;
-        writer.remember(&remember::issued(&self.store.certificate(&spec.name)?.state()?))?;
+        self.count(order, exempt)?;
+        let state = self.store.certificate(&spec.name)?.state()?;
+        // What was wished for since is still to be done.
+        let forced_at = state.forced_at.filter(|at| *at > order.started_at);
+        writer.remember(&CertState { forced_at, ..remember::issued(&state) })?;
         writer.forget_order()?;
         writer.prune(&self.in_use(&spec.name)?)?;
         self.say(&format!("{}: issued, revision {revision}", spec.name));
         Ok(None)
+    }
+
+    /// A crash came between the commit and forgetting the order: the wish is met.
+    pub(super) fn finish(&self, writer: &CertificateWriter, spec: &CertSpec) -> Result<(), Error> {
+        let store = self.store.certificate(&spec.name)?;
+        let (Some(order), Some(newest)) = (store.order()?, store.newest()?) else { return Ok(()) };
+        let Stage::Downloaded { certificate, chain } = &order.stage else { return Ok(()) };
+        if store.bundle(newest.number)?.key().public() == order.key.public() {
+            self.accept(writer, spec, &order, certificate, chain, false)?;
+        }
+        Ok(())
     }
 
     /// Commits unless a crash came between the commit and forgetting the order.

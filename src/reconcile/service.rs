@@ -2,11 +2,11 @@
 
 use super::{Error, MOST_ACTIONS, Pass, Reconciler, wait_for};
 use crate::config::{Mode, ServiceSpec};
-use crate::deploy::{self, Deployment, on_disk};
+use crate::deploy::{self, Deployment, install, on_disk};
 use crate::policy::plan::{self, ServiceAction, Wait, Why};
 use crate::policy::{remember, schedule};
 use crate::state::{
-    Event, FilesSeen, Finding, PairSeen, ServiceSeen, ServiceState, Severity, Step,
+    Event, FilesSeen, Finding, PairSeen, PairState, ServiceSeen, ServiceState, Severity, Step,
 };
 use crate::store::ServiceWriter;
 
@@ -41,11 +41,18 @@ impl Reconciler<'_> {
                     (Vec::new(), outcome)
                 }
                 _ if observing => {
+                    // What is to be done stands before a look in the plan, and would hide it.
+                    let now = self.world.now();
+                    let stale = |at| schedule::holds_until(at, schedule::DAY, now).is_none();
+                    if !spec.endpoints.is_empty() && seen.looked_at.is_none_or(stale) {
+                        self.deployment(spec).look_again(&writer, &mut state).await.ok();
+                    }
                     let why = Why::Person("mode is \"observe\": nothing is written".to_owned());
-                    return Ok(Pass { wait: Wait { until: None, why }, ..pass });
+                    let until = Some(schedule::after(now, schedule::DAY));
+                    return Ok(Pass { wait: Wait { until, why }, ..pass });
                 }
                 ServiceAction::Settle => {
-                    (pairs_of(&state), self.deployment(spec).settle(&writer, &mut state).await)
+                    (cut_off(&state), self.deployment(spec).settle(&writer, &mut state).await)
                 }
                 ServiceAction::Deploy { pairs, .. } => {
                     let outcome = self.deployment(spec).run(&writer, &mut state, &pairs).await;
@@ -101,6 +108,7 @@ impl Reconciler<'_> {
                 .iter()
                 .map(|e| (e.to_string(), e.certificate.clone()))
                 .collect(),
+            by_hand: self.by_hand,
         })
     }
 
@@ -140,7 +148,7 @@ impl Reconciler<'_> {
         let mut pairs = Vec::new();
         for certificate in certificates {
             let pair = state.pairs.entry(certificate.clone()).or_default();
-            let Some(revision) = pair.revision else { continue };
+            let Some(revision) = self.installed(spec, certificate, pair)? else { continue };
             let install = spec.install.get(certificate);
             let seen = install.map_or(FilesSeen::Untouched, |i| on_disk::observe(i, pair));
             pairs.push((certificate.clone(), revision));
@@ -160,9 +168,40 @@ impl Reconciler<'_> {
         if outcome.is_ok() {
             state.mended.retain(|at| now.duration_since(*at).as_hours() < 24);
             state.mended.push(now);
+            for certificate in certificates {
+                // What is damaged from here on is damaged anew, and waits for quiet again.
+                state.pairs.entry(certificate.clone()).or_default().drift_at = None;
+            }
             writer.remember(state)?;
         }
         Ok((pairs, outcome))
+    }
+
+    /// The revision whose files were installed: after a rollback that is not the one that was last
+    /// tried. When it is lost, the newest.
+    fn installed(
+        &self,
+        spec: &ServiceSpec,
+        certificate: &str,
+        pair: &PairState,
+    ) -> Result<Option<u64>, Error> {
+        let store = self.store.certificate(certificate)?;
+        let install = spec.install.get(certificate);
+        let these = |number: u64| {
+            let bundle = store.bundle(number).ok();
+            bundle.zip(install).is_some_and(|(b, i)| install::digests(i, &b) == pair.files)
+        };
+        let mut numbers: Vec<u64> = store.revisions()?.iter().rev().map(|r| r.number).collect();
+        if !matches!(pair.step, Step::RolledBack | Step::Stuck | Step::Waiting) {
+            // Its targets may have changed with the configuration.
+            numbers.retain(|number| Some(*number) == pair.revision);
+            if let [number] = numbers[..] {
+                return Ok(Some(number));
+            }
+        }
+        let found = numbers.into_iter().find(|number| these(*number));
+        let newest = store.newest()?.map(|newest| newest.number);
+        Ok(found.or(newest).or(pair.revision))
     }
 
     /// Remembers that a deployment could not be tried; what is waited for then.
@@ -209,8 +248,11 @@ impl Reconciler<'_> {
     }
 }
 
-fn pairs_of(state: &ServiceState) -> Vec<(String, u64)> {
-    state.pairs.iter().filter_map(|(name, p)| p.revision.map(|r| (name.clone(), r))).collect()
+/// Certificates whose switch was cut off; the others have no part in what goes wrong now.
+fn cut_off(state: &ServiceState) -> Vec<(String, u64)> {
+    let steps = [Step::Installing, Step::Installed, Step::Reloaded, Step::RollingBack];
+    let cut_off = state.pairs.iter().filter(|(_, pair)| steps.contains(&pair.step));
+    cut_off.filter_map(|(name, pair)| pair.revision.map(|r| (name.clone(), r))).collect()
 }
 
 fn service_findings(spec: &ServiceSpec, state: &ServiceState) -> Vec<Finding> {

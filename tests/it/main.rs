@@ -5,12 +5,18 @@
 mod acme_flow;
 mod acme_pebble;
 mod ca;
+mod crash;
+mod daemon;
 mod habits;
+mod host;
+mod hostile;
 mod lab;
 mod licences;
 mod line;
+mod mishaps;
 mod ranks;
 mod source;
+mod verbs;
 
 #[path = "../real/mod.rs"]
 mod real;

@@ -65,6 +65,11 @@ impl Kamailio {
         vec!["-s".into(), format!("unix:{}", self.control().display())]
     }
 
+    /// Where its configuration lies.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Process id of the main process.
     pub fn pid(&self) -> Option<u32> {
         self.server.as_ref().map(Server::pid)

@@ -10,8 +10,12 @@ pub mod nginx;
 pub mod pair;
 pub mod pebble;
 pub mod process;
+pub mod site;
 pub mod tls;
 
+mod broken;
+mod done;
+mod line;
 mod smoke;
 
 use std::collections::BTreeSet;

@@ -63,6 +63,11 @@ impl Nginx {
         vec!["-c".into(), at("nginx.conf"), "-e".into(), at("error.log")]
     }
 
+    /// Where its configuration lies.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Process id of the master.
     pub fn pid(&self) -> Option<u32> {
         self.server.as_ref().map(Server::pid)

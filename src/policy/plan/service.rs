@@ -1,11 +1,13 @@
 //! The next step of a service.
 
+mod damage;
 mod rest;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use self::damage::{damaged, quiet_at};
 use self::rest::{joined, look_at};
 use super::{DeployReason, ServiceAction, Wait, Why};
 use crate::cert::{Leaf, span};
@@ -44,32 +46,10 @@ pub fn next_service(
     ServiceAction::Wait(joined(waits, look_at, seen))
 }
 
-/// Certificates whose files are to be mended now, and why others have to wait: until nobody writes
-/// any more (not at start: `drift_at` is `None`), and at most 3 times a day.
-fn damaged(seen: &ServiceSeen, now: Timestamp) -> (Vec<String>, Vec<Wait>) {
-    let mut waits = Vec::new();
-    let mut certificates = Vec::new();
-    for pair in &seen.pairs {
-        let FilesSeen::Broken(what) = &pair.files else { continue };
-        if let Some(until) = quiet_at(pair, now) {
-            waits.push(Wait { until: Some(until), why: Why::Quiet });
-        } else if let Some(until) = frees_at(seen.mended.iter().copied(), 3, DAY, now) {
-            let text = format!(
-                "the files of {} are damaged again ({what}), after {} repairs within a day: find \
-                 out who changes them",
-                pair.certificate,
-                seen.mended.len()
-            );
-            waits.push(Wait { until: Some(until), why: Why::Person(text) });
-        } else {
-            certificates.push(pair.certificate.clone());
-        }
-    }
-    (certificates, waits)
-}
-
-fn quiet_at(pair: &PairSeen, now: Timestamp) -> Option<Timestamp> {
-    holds_until(pair.drift_at?, QUIET, now)
+/// The time noted at the last failure.
+fn noted(pair: &PairSeen, now: Timestamp) -> Option<Timestamp> {
+    // Further ahead was written with another clock.
+    pair.state.retry_at.filter(|at| now < *at && span(now, *at) <= DAY * 11 / 10)
 }
 
 /// One deployment for everything that is ready, or why there is none.
@@ -94,7 +74,8 @@ fn deploy(seen: &ServiceSeen, now: Timestamp) -> Result<ServiceAction, Vec<Wait>
         return Err(waits);
     };
     let last = seen.reloads.iter().filter_map(|r| holds_until(r.at, COALESCING, now)).max();
-    if let Some(until) = last.filter(|_| reason != DeployReason::Forced) {
+    let waits_for_nobody = seen.by_hand || reason == DeployReason::Forced;
+    if let Some(until) = last.filter(|_| !waits_for_nobody) {
         let text = format!("reloaded less than 5 minutes ago; the next reload at {}", date(until));
         waits.push(Wait { until: Some(until), why: Why::NotDue(text) });
         return Err(waits);
@@ -271,8 +252,6 @@ fn young(pair: &PairSeen, newest: &Revision, old: Old, now: Timestamp) -> Option
 /// service that could not be put back is left to a person, with one try a day.
 fn backing_off(pair: &PairSeen, now: Timestamp) -> Option<Wait> {
     let state = &pair.state;
-    // Further ahead was written with another clock.
-    let noted = state.retry_at.filter(|at| now < *at && span(now, *at) <= DAY * 11 / 10);
     let pause = match state.step {
         Step::Stuck => Some(DAY),
         Step::RolledBack if state.retry_at.is_none() => Some(HOUR),
@@ -282,7 +261,7 @@ fn backing_off(pair: &PairSeen, now: Timestamp) -> Option<Wait> {
     let same = state.revision == pair.newest.as_ref().map(|newest| newest.number);
     let paused = state.since.zip(pause).filter(|_| same);
     let paused = paused.and_then(|(since, pause)| holds_until(since, pause, now));
-    let until = noted.max(paused)?;
+    let until = noted(pair, now).max(paused)?;
     let problem = state.problem.as_deref().unwrap_or("the last try did not end in proof");
     let text = format!("{}: {problem}; next try at {}", pair.certificate, date(until));
     let why = if state.step == Step::Stuck { Why::Person(text) } else { Why::BackOff(text) };
@@ -354,9 +333,6 @@ impl Old {
 
 /// An automatic reload follows the last one of its service by at least this.
 const COALESCING: Duration = Duration::from_secs(300);
-
-/// Files have to be quiet for this long before they are mended.
-const QUIET: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests;

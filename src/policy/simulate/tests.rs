@@ -70,6 +70,7 @@ fn web(pair: PairSeen, serves: Option<&Leaf>) -> ServiceScene {
         looked_at: Some(now),
         seen: [(ENDPOINT.to_owned(), look)].into(),
         endpoints: [(ENDPOINT.to_owned(), "pbx".to_owned())].into(),
+        by_hand: false,
     };
     ServiceScene { spec, seen }
 }

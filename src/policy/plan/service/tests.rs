@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::damage::QUIET;
 use super::*;
 use crate::config::kind::Kind;
 use crate::policy::samples::{at, cases, closed, day, leaf, revision, seed, served};
@@ -66,6 +67,7 @@ fn service(pairs: Vec<PairSeen>, seen: Served) -> ServiceSeen {
         looked_at: Some(seen.at),
         seen: [(ENDPOINT.to_owned(), seen)].into(),
         endpoints: [(ENDPOINT.to_owned(), "pbx".to_owned())].into(),
+        by_hand: false,
     }
 }
 
@@ -122,6 +124,21 @@ fn damaged_files_are_mended_at_once_at_start_and_else_when_they_are_quiet() {
     assert_eq!((wait.until, wait.why), (Some(after(now, QUIET)), Why::Quiet));
     assert_eq!(step(&seen, after(now, QUIET)), mend);
     assert_eq!(step(&seen, before(now, DAY)), mend, "the clock went back");
+}
+
+#[test]
+fn a_repair_that_failed_is_put_off_but_not_at_start() {
+    let now = day(10.0);
+    let mut pair = broken(Some(before(now, MINUTE)));
+    pair.state.retry_at = Some(after(now, MINUTE));
+    pair.state.problem = Some("the disk is full".to_owned());
+    let wait = waits(step(&serving(vec![pair.clone()], now), now));
+    assert_eq!(wait.until, Some(after(now, MINUTE)));
+    assert!(matches!(wait.why, Why::BackOff(text) if text.contains("the disk is full")));
+    let mend = ServiceAction::Mend { certificates: vec!["pbx".to_owned()] };
+    assert_eq!(step(&serving(vec![pair.clone()], now), after(now, MINUTE)), mend);
+    pair.drift_at = None;
+    assert_eq!(step(&serving(vec![pair], now), now), mend);
 }
 
 #[test]
@@ -183,6 +200,9 @@ fn an_automatic_reload_follows_the_last_one_by_five_minutes_and_a_person_does_no
     assert_eq!(waits(step(&seen, now)).until, Some(after(now, MINUTE)));
     let newer = deploy_of(2, DeployReason::Newer);
     assert_eq!(step(&seen, after(now, MINUTE)), newer);
+    seen.by_hand = true;
+    assert_eq!(step(&seen, now), newer);
+    seen.by_hand = false;
     seen.pairs[0].state.forced = true;
     assert_eq!(step(&seen, now), deploy_of(2, DeployReason::Forced));
 }
