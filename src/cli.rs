@@ -24,6 +24,8 @@ pub(crate) mod exit {
     pub(crate) const FAILED: u8 = 1;
     /// The command line cannot be understood (EX_USAGE).
     pub(crate) const USAGE: u8 = 64;
+    /// The CA or a service is out of reach (EX_UNAVAILABLE).
+    pub(crate) const UNAVAILABLE: u8 = 69;
     /// Try later (EX_TEMPFAIL).
     pub(crate) const LATER: u8 = 75;
     /// Somebody may not do that (EX_NOPERM).
@@ -79,7 +81,7 @@ enum Verb {
         /// Also when it is not due
         #[arg(long)]
         force: bool,
-        /// Say what would be done, and do nothing
+        /// Say what would be done, have the rehearsal CA validate the names, and change nothing
         #[arg(long)]
         dry_run: bool,
         /// Go over the CA's limits: repeat the certificate's name to confirm
@@ -220,7 +222,9 @@ fn run_verb(arguments: Arguments) -> Result<u8, Failed> {
         Verb::Run => watch(path),
         Verb::Status { json } => status::print(&Context::reading(path)?, json),
         Verb::Plan { name, days, json } => {
-            plan::print(&Context::reading(path)?, name.as_deref(), days, json)
+            let context = Context::reading(path)?;
+            plan::print(&context, name.as_deref(), days, Vec::new(), json)?;
+            Ok(exit::DONE)
         }
         Verb::Verify { json } => {
             // A monitoring system knows 0 to 3 only.
@@ -232,7 +236,10 @@ fn run_verb(arguments: Arguments) -> Result<u8, Failed> {
             status::history(&Context::reading(path)?, name.as_deref(), lines, json)
         }
         Verb::Renew { name, dry_run: true, json, .. } => {
-            plan::print(&Context::reading(path)?, name.as_deref(), None, json)
+            let context = Context::writing(path)?;
+            let (tried, code) = in_runtime(act::rehearse(&context, name.as_deref()))?;
+            plan::print(&context, name.as_deref(), None, tried, json)?;
+            Ok(code)
         }
         Verb::Renew { name, force, over_budget, json, .. } => {
             let wish = act::Renewal { name, force, over_budget };
@@ -336,7 +343,7 @@ fn accepted(path: &Path, problems: &Problems) -> Result<Start, Failed> {
     Ok(Start { config: accepted.config, warnings, degraded: Some(degraded) })
 }
 
-fn in_runtime(work: impl Future<Output = Result<u8, Failed>>) -> Result<u8, Failed> {
+fn in_runtime<T>(work: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(2)

@@ -184,8 +184,13 @@ impl Deployment<'_> {
         if switched.is_empty() {
             return Ok(());
         }
-        let baseline = baseline_of(state, &switched);
         let seen = self.look(state).await;
+        let mut baseline = baseline_of(state, &switched);
+        if self.is_stopped(&seen) && self.booted_since(state, &switched) {
+            // The machine was started anew and the service is not up yet: what it served before
+            // says nothing about what we did.
+            baseline.clone_from(&seen);
+        }
         let reload = self.would_help(&switched, &seen) && self.may_reload(state, &switched);
         self.take(writer, state, &switched, &baseline, reload).await
     }
@@ -302,6 +307,14 @@ impl Deployment<'_> {
     /// Whether a reload could change what is served.
     fn would_help(&self, wanted: &[Wanted], seen: &BTreeMap<String, Served>) -> bool {
         !self.serves_already(wanted, seen) && !self.is_stopped(seen)
+    }
+
+    fn booted_since(&self, state: &ServiceState, wanted: &[Wanted]) -> bool {
+        let boot_at = (self.world.time)(None).boot_at;
+        wanted.iter().all(|want| {
+            let since = state.pairs.get(&want.certificate).and_then(|pair| pair.since);
+            boot_at > since
+        })
     }
 
     /// After an interruption: a reload that ends this process, or the machine, is not repeated

@@ -44,6 +44,10 @@
 //!   reload → probe → [`policy::verdict`] → `Verified` → `store.promote`. Broken by us: saved
 //!   files back → recover → probe → `RolledBack` or `Stuck`.
 //!
+//! Kernel locks are taken in the order certificate → service; those of an issuer (account, ledger)
+//! and of the node (history) are held for one call only, inside the others, so that nothing can
+//! wait in a circle: the ledger is written in the middle of a certificate's work.
+//!
 //! State on disk is the only truth. Below rank 7 no one reads a clock: `now` is the last argument.
 
 pub mod acme;

@@ -11,7 +11,7 @@ use crate::config::{CertSpec, ServiceSpec};
 use crate::policy::plan::Why;
 use crate::policy::verdict;
 use crate::reconcile::{Pass, Reconciler, wait_for};
-use crate::state::{Backoff, CertState, Event, Hold, PairState, ServiceState, Step};
+use crate::state::{Backoff, CertState, Event, FailureClass, Hold, PairState, ServiceState, Step};
 use crate::world::World;
 
 /// What `renew` was asked.
@@ -30,14 +30,15 @@ struct Report {
     services: Vec<Line>,
 }
 
+/// What a verb did to one certificate or service.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct Line {
-    name: String,
+pub(super) struct Line {
+    pub(super) name: String,
     /// `done`, `failed` or `waits`.
-    result: &'static str,
+    pub(super) result: &'static str,
     /// In words.
-    text: String,
+    pub(super) text: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<jiff::Timestamp>,
 }
@@ -83,6 +84,40 @@ pub(super) async fn renew(context: &Context, wish: Renewal, json: bool) -> Resul
     context.reconcile(&specs, &services, json).await
 }
 
+/// `renew --dry-run`: has the rehearsal CA validate the names, and leaves nothing behind.
+pub(super) async fn rehearse(
+    context: &Context,
+    name: Option<&str>,
+) -> Result<(Vec<Line>, u8), Failed> {
+    let (world, stop) = (context.world(), Cell::new(false));
+    let reconciler = Reconciler {
+        world: &world,
+        store: &context.store,
+        config: &context.loaded.config,
+        by_hand: true,
+        mend_at_once: false,
+        stop: &stop,
+        progress: &show::progress,
+    };
+    let (mut lines, mut worst) = (Vec::new(), exit::DONE);
+    for spec in context.certificates(name)? {
+        let (result, code, text) = match reconciler.try_out(spec).await? {
+            None => ("waits", exit::DONE, "its issuer has no rehearsal directory".to_owned()),
+            Some(Ok(())) => {
+                ("done", exit::DONE, "the rehearsal CA could validate every name".to_owned())
+            }
+            Some(Err(failure)) => {
+                let passing = failure.class == FailureClass::Transient;
+                let code = if passing { exit::UNAVAILABLE } else { exit::FAILED };
+                ("failed", code, crate::reconcile::in_words(&failure))
+            }
+        };
+        worst = worse(worst, code);
+        lines.push(Line { name: spec.name.clone(), result, text, until: None });
+    }
+    Ok((lines, worst))
+}
+
 pub(super) async fn deploy(
     context: &Context,
     service: Option<&str>,
@@ -104,40 +139,24 @@ pub(super) async fn deploy(
 }
 
 pub(super) async fn roll_back(context: &Context, name: &str, json: bool) -> Result<u8, Failed> {
-    let specs = context.certificates(Some(name))?;
+    context.certificates(Some(name))?;
     let services = context.services_of(name);
     let now = self::now();
-    let revisions = context.store.certificate(name)?.revisions()?;
+    // Everything is checked before anything is changed.
+    let hold = context.way_back(name, &services, now)?;
     for spec in &services {
         context
             .change_pairs(spec, &[name.to_owned()], |pair| {
-                let current = pair.revision.ok_or_else(|| {
-                    let text = format!("{} has no revision of {name} to go back from", spec.name);
-                    Failed::new(exit::FAILED, text)
-                })?;
-                // One that waits for its deployment is refused too: then the one in place stays.
-                let refused = revisions.last().map_or(current, |newest| newest.number.max(current));
-                let before = revisions.iter().rev().find(|r| r.number < refused);
-                let before = before.ok_or_else(|| {
-                    let text = format!("there is no revision of {name} before {refused}");
-                    Failed::new(exit::FAILED, text)
-                })?;
-                verdict::may_go_back(&before.leaf, now).map_err(|reason| {
-                    let text = format!("revision {} is no way back: {reason}", before.number);
-                    Failed::new(exit::FAILED, text)
-                })?;
-                pair.hold =
-                    Some(Hold { refused, instead: Some(before.number), by: person(), at: now });
+                pair.hold = Some(hold.clone());
                 pair.forced = true;
                 pair.retry_at = None;
                 Ok(())
             })
             .await?;
     }
-    let text = format!("held by {} until `pbxcert release {name}` or a newer revision", person());
+    let text = format!("held by {} until `pbxcert release {name}` or a newer revision", hold.by);
     context.tell(name, "held", &text, now)?;
     context.store.touch_generation()?;
-    drop(specs);
     context.reconcile(&[], &services, json).await
 }
 
@@ -164,6 +183,34 @@ pub(super) async fn release(context: &Context, name: &str, json: bool) -> Result
 impl Context {
     fn world(&self) -> World {
         World::real(&self.loaded.config, &self.store)
+    }
+
+    /// The revision before the newest, or before the one that it is held at already. One that waits
+    /// for its deployment is refused too: then the one in place stays.
+    fn way_back(
+        &self,
+        name: &str,
+        services: &[&ServiceSpec],
+        now: jiff::Timestamp,
+    ) -> Result<Hold, Failed> {
+        let failed = |text: String| Failed::new(exit::FAILED, text);
+        let revisions = self.store.certificate(name)?.revisions()?;
+        let Some(refused) = revisions.last().map(|newest| newest.number) else {
+            return Err(failed(format!("there is no revision of {name} to go back from")));
+        };
+        let mut from = refused;
+        for spec in services {
+            let state = self.store.service(&spec.name)?.state()?;
+            let hold = state.pairs.get(name).and_then(|pair| pair.hold.clone());
+            from = hold.and_then(|hold| hold.instead).map_or(from, |instead| instead.min(from));
+        }
+        let before = revisions.iter().rev().find(|r| r.number < from);
+        let before = before
+            .ok_or_else(|| failed(format!("there is no revision of {name} before {from}")))?;
+        verdict::may_go_back(&before.leaf, now).map_err(|reason| {
+            failed(format!("revision {} is no way back: {reason}", before.number))
+        })?;
+        Ok(Hold { refused, instead: Some(before.number), by: person(), at: now })
     }
 
     pub(super) fn certificates(&self, name: Option<&str>) -> Result<Vec<&CertSpec>, Failed> {
@@ -238,8 +285,11 @@ impl Context {
         let mut worst = exit::DONE;
         for spec in certificates {
             let pass = reconciler.certificate(spec).await?;
-            let (line, code) = judged(&spec.name, pass, true);
-            worst = worst.max(code);
+            let (line, mut code) = judged(&spec.name, pass, true);
+            if code == exit::FAILED && self.is_passing(spec)? {
+                code = exit::UNAVAILABLE;
+            }
+            worst = worse(worst, code);
             report.certificates.push(line);
         }
         for spec in services {
@@ -250,7 +300,7 @@ impl Context {
             let failed = pass.failed.clone().or(problem);
             let up_to_date = self.is_up_to_date(spec, &state)?;
             let (line, code) = judged(&spec.name, Pass { failed, ..pass }, up_to_date);
-            worst = worst.max(code);
+            worst = worse(worst, code);
             report.services.push(line);
         }
         if json {
@@ -261,6 +311,12 @@ impl Context {
             }
         }
         Ok(worst)
+    }
+
+    /// Whether the last failure of a certificate will heal by itself: the CA is out of reach.
+    fn is_passing(&self, spec: &CertSpec) -> Result<bool, Failed> {
+        let last = self.store.certificate(&spec.name)?.state()?.backoff.last;
+        Ok(last.is_some_and(|failure| failure.class == FailureClass::Transient))
     }
 
     /// Whether the service has the newest revision of each certificate, or the one it is held at.
@@ -327,6 +383,12 @@ impl Context {
             text: text.to_owned(),
         })?)
     }
+}
+
+/// The exit code that tells more: what failed, then what is out of reach, then what waits.
+fn worse(one: u8, other: u8) -> u8 {
+    let order = [exit::FAILED, exit::UNAVAILABLE, exit::LATER];
+    order.into_iter().find(|code| [one, other].contains(code)).unwrap_or(exit::DONE)
 }
 
 fn judged(name: &str, pass: Pass, up_to_date: bool) -> (Line, u8) {

@@ -5,7 +5,8 @@ use std::cell::Cell;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Context, Failed, exit, show};
+use super::act::Line;
+use super::{Context, Failed, show};
 use crate::config::ServiceSpec;
 use crate::policy::plan::{self, Action, ServiceAction};
 use crate::policy::schedule::{self, Seed};
@@ -18,6 +19,9 @@ use crate::world::World;
 struct Report {
     schema: u32,
     steps: Vec<Step>,
+    /// What a rehearsal of the orders came to, where one was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rehearsals: Vec<Line>,
 }
 
 #[derive(Serialize)]
@@ -33,8 +37,9 @@ pub(super) fn print(
     context: &Context,
     name: Option<&str>,
     days: Option<u32>,
+    rehearsals: Vec<Line>,
     json: bool,
-) -> Result<u8, Failed> {
+) -> Result<(), Failed> {
     let config = &context.loaded.config;
     let world = World::real(config, &context.store);
     let (now, stop) = (world.now(), Cell::new(false));
@@ -71,15 +76,18 @@ pub(super) fn print(
     }
     steps.sort_by_key(|s| s.at.unwrap_or(Timestamp::MAX));
     if json {
-        show::json(&Report { schema: 1, steps });
+        show::json(&Report { schema: 1, steps, rehearsals });
     } else {
         let rows = steps.into_iter().map(|s| {
             let at = s.at.map_or_else(|| "on change".to_owned(), |at| show::time(at, now));
             vec![at, s.object, s.action, s.why]
         });
         show::table(&["WHEN", "WHAT", "NEXT", "WHY"], rows.collect());
+        for line in rehearsals {
+            show::line(&format!("{}: rehearsal: {}: {}", line.name, line.result, line.text));
+        }
     }
-    Ok(exit::DONE)
+    Ok(())
 }
 
 /// The timeline as it is if every step succeeds, by the same functions that the daemon asks.

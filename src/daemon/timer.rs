@@ -38,8 +38,10 @@ impl Timer {
         };
         let spec = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
         let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
-        if let Err(error) = timerfd_settime(&self.fd, flags, &spec) {
-            tracing::error!("the timer cannot be set: {error}");
+        match timerfd_settime(&self.fd, flags, &spec) {
+            // It is set all the same, and tells once more that the clock was (timerfd_create(2)).
+            Ok(_) | Err(rustix::io::Errno::CANCELED) => {}
+            Err(error) => tracing::error!("the timer cannot be set: {error}"),
         }
     }
 

@@ -2,11 +2,14 @@
 
 use super::{Error, Reconciler, in_words};
 use crate::acme::{self, Authority, Step as AcmeStep};
+use crate::cert::KeyType;
 use crate::cert::bundle::{Bundle, PrivateKey};
 use crate::config::CertSpec;
 use crate::policy::plan::{self, Reason};
 use crate::policy::remember;
-use crate::state::{CertState, FailureClass, Goal, LedgerEntry, LedgerEvent, OrderJournal, Stage};
+use crate::state::{
+    CertState, Failure, FailureClass, Goal, LedgerEntry, LedgerEvent, OrderJournal, Stage,
+};
 use crate::store::CertificateWriter;
 
 impl Reconciler<'_> {
@@ -46,6 +49,57 @@ impl Reconciler<'_> {
         };
         writer.remember_order(&order)?;
         Ok(order)
+    }
+
+    /// Has the rehearsal CA validate the names now, and remembers nothing of it but the account
+    /// there; `None` when the issuer has no rehearsal directory.
+    ///
+    /// # Errors
+    ///
+    /// When records cannot be read or written; what the CA says is no error here.
+    pub async fn try_out(&self, spec: &CertSpec) -> Result<Option<Result<(), Failure>>, Error> {
+        let Some(issuer) = self.issuer(spec).filter(|issuer| issuer.rehearsal.is_some()) else {
+            return Ok(None);
+        };
+        let Some(authority) = self.authority(spec) else { return Ok(None) };
+        let goal = Goal::Rehearsal;
+        let mut order = OrderJournal {
+            asked: plan::wish(spec, issuer),
+            identifiers: spec.identifiers.clone(),
+            challenges: spec.challenges.clone(),
+            replaces: None,
+            goal,
+            // Never used: a rehearsal ends before a key is asked for.
+            key: PrivateKey::generate(KeyType::EcdsaP256)?,
+            started_at: self.world.now(),
+            stage: Stage::New,
+        };
+        let shared = self.store.issuer(&issuer.name)?;
+        let mut account = shared.account(goal)?;
+        while order.stage != Stage::Rehearsed {
+            let now = self.world.now();
+            match authority.step(&order, account.as_ref(), now).await {
+                Ok(AcmeStep::Account(made)) => {
+                    account = Some(shared.remember_account(goal, account.as_ref(), &made, now)?);
+                }
+                Ok(AcmeStep::Order(stage)) => {
+                    self.say(&format!("{}: rehearsal: {}", spec.name, stage.word()));
+                    self.retract(&*authority, &std::mem::replace(&mut order.stage, stage));
+                }
+                Err(error) => {
+                    self.retract(&*authority, &order.stage);
+                    return Ok(Some(Err(error.failure(now, true))));
+                }
+            }
+        }
+        Ok(Some(Ok(())))
+    }
+
+    /// Removes what was published at this stage.
+    fn retract(&self, authority: &dyn Authority, stage: &Stage) {
+        if let Stage::Published { tokens, .. } = stage {
+            authority.retract(tokens);
+        }
     }
 
     /// Steps the order to its end, each step remembered before the next; returns what failed.
@@ -101,9 +155,7 @@ impl Reconciler<'_> {
                     self.say(&format!("{}: {}", spec.name, stage.word()));
                     let left = std::mem::replace(&mut order.stage, stage);
                     writer.remember_order(&order)?;
-                    if let Stage::Published { tokens, .. } = left {
-                        authority.retract(&tokens);
-                    }
+                    self.retract(&*authority, &left);
                 }
                 Err(acme::Error::ReplacesRefused { detail }) if order.replaces.is_some() => {
                     self.tell(spec, "without-replaces", &detail, None)?;
@@ -171,13 +223,12 @@ impl Reconciler<'_> {
         url: &str,
     ) -> Result<u64, Error> {
         let fingerprint = bundle.leaf().fingerprint;
-        if let Some(newest) = self.store.certificate(&spec.name)?.newest()?
-            && newest.leaf.fingerprint == fingerprint
-        {
-            return Ok(newest.number);
-        }
-        let now = self.world.now();
-        let revision = writer.commit(bundle, Some(order.asked.clone()), url, now)?;
+        let newest = self.store.certificate(&spec.name)?.newest()?;
+        let revision = match newest.filter(|newest| newest.leaf.fingerprint == fingerprint) {
+            Some(newest) if self.is_told(spec, newest.number)? => return Ok(newest.number),
+            Some(newest) => newest,
+            None => writer.commit(bundle, Some(order.asked.clone()), url, self.world.now())?,
+        };
         let text = format!(
             "{} until {}, key {}, fingerprint {}",
             crate::cert::bundle::names(bundle.leaf()),
@@ -187,6 +238,15 @@ impl Reconciler<'_> {
         );
         self.tell(spec, "issued", &text, Some(revision.number))?;
         Ok(revision.number)
+    }
+
+    /// Whether history has the line of this revision.
+    fn is_told(&self, spec: &CertSpec, number: u64) -> Result<bool, Error> {
+        Ok(self.store.history()?.iter().any(|event| {
+            event.what == "issued"
+                && event.revision == Some(number)
+                && event.certificate.as_ref() == Some(&spec.name)
+        }))
     }
 
     /// Revisions that a service has, goes back to, or was seen with.
@@ -225,9 +285,7 @@ impl Reconciler<'_> {
         let now = self.world.now();
         let rehearsal = order.goal == Goal::Rehearsal;
         let failure = error.failure(now, rehearsal);
-        if let Stage::Published { tokens, .. } = &order.stage {
-            authority.retract(tokens);
-        }
+        self.retract(authority, &order.stage);
         if let (FailureClass::Validation, false) = (failure.class, rehearsal) {
             for identifier in error.failed_identifiers() {
                 let event = LedgerEvent::ValidationFailed { identifier };
@@ -255,10 +313,8 @@ impl Reconciler<'_> {
         spec: &CertSpec,
         order: &OrderJournal,
     ) -> Result<(), Error> {
-        if let (Stage::Published { tokens, .. }, Some(authority)) =
-            (&order.stage, self.authority(spec))
-        {
-            authority.retract(tokens);
+        if let Some(authority) = self.authority(spec) {
+            self.retract(&*authority, &order.stage);
         }
         Ok(writer.forget_order()?)
     }

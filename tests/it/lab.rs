@@ -18,7 +18,7 @@ use pbxcert::hook;
 use pbxcert::probe::TlsProber;
 use pbxcert::reconcile::{Pass, Reconciler};
 use pbxcert::service::{HookEvent, Reloader};
-use pbxcert::state::{Account, Ari, OrderJournal, ServiceState, Stage, Time};
+use pbxcert::state::{Account, Ari, Goal, OrderJournal, ServiceState, Stage, Time};
 use pbxcert::store::Store;
 use pbxcert::world::World;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
@@ -108,15 +108,7 @@ impl Lab {
     /// One pass over every certificate, then over every service; returns the passes by name.
     pub async fn pass(&self) -> BTreeMap<String, Pass> {
         let stop = Cell::new(false);
-        let reconciler = Reconciler {
-            world: &self.world,
-            store: &self.store,
-            config: &self.config,
-            by_hand: false,
-            mend_at_once: false,
-            stop: &stop,
-            progress: &|_| {},
-        };
+        let reconciler = self.reconciler(&stop);
         let mut passes = BTreeMap::new();
         for spec in &self.config.certificates {
             let pass = reconciler.certificate(spec).await.unwrap();
@@ -127,6 +119,19 @@ impl Lab {
             passes.insert(spec.name.clone(), pass);
         }
         passes
+    }
+
+    /// As the daemon has it.
+    pub fn reconciler<'a>(&'a self, stop: &'a Cell<bool>) -> Reconciler<'a> {
+        Reconciler {
+            world: &self.world,
+            store: &self.store,
+            config: &self.config,
+            by_hand: false,
+            mend_at_once: false,
+            stop,
+            progress: &|_| {},
+        }
     }
 
     pub fn state(&self) -> ServiceState {
@@ -259,6 +264,7 @@ impl Authority for LabCa {
                 Stage::Ordered { url } => {
                     Stage::Published { url: url.clone(), tokens: vec!["token".to_owned()] }
                 }
+                Stage::Published { .. } if order.goal == Goal::Rehearsal => Stage::Rehearsed,
                 Stage::Published { url, .. } => Stage::Finalizing { url: url.clone() },
                 Stage::Finalizing { url } => {
                     let csr = order.key.csr(&order.identifiers).unwrap();

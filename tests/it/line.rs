@@ -1,5 +1,7 @@
 //! The main line: from the CA to the service, proved by a handshake, and back when it breaks.
 
+use std::cell::Cell;
+
 use jiff::SignedDuration;
 use pbxcert::clock::Clock as _;
 use pbxcert::policy::plan::Why;
@@ -250,4 +252,22 @@ async fn just_after_boot_a_clock_is_believed_when_the_ca_agrees() {
     lab.ca.date.set(Some(now + SignedDuration::from_mins(4)));
     lab.pass().await;
     assert_eq!(lab.state().pairs["pbx"].step, Step::Proved);
+}
+
+#[tokio::test]
+async fn a_dry_run_rehearses_and_leaves_nothing_behind() {
+    let mut lab = Lab::new().await;
+    let issuer = lab.config.issuers.get_mut("acme").unwrap();
+    issuer.rehearsal = Some("https://localhost:2/dir".to_owned());
+    let spec = &lab.config.certificates[0];
+    assert!(matches!(lab.reconciler(&Cell::new(false)).try_out(spec).await, Ok(Some(Ok(())))));
+    lab.ca.failures.borrow_mut().push_back(pbxcert::acme::Error::OrderLost {
+        reason: "the rehearsal CA forgot it".to_owned(),
+    });
+    let failed = lab.reconciler(&Cell::new(false)).try_out(spec).await.unwrap();
+    assert!(failed.unwrap().unwrap_err().text.contains("forgot it"));
+    let store = lab.store.certificate("pbx").unwrap();
+    assert!(store.order().unwrap().is_none() && store.newest().unwrap().is_none());
+    assert!(store.state().unwrap().backoff.last.is_none());
+    assert!(lab.history().is_empty());
 }
