@@ -3,9 +3,6 @@
 //! It is one file that is replaced whole, so that its texts and its time always belong together.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -14,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::source::{self, Source};
 use super::{Options, Problems, folder, hash, interpret};
 use crate::config::Config;
+use crate::fs::Owner;
 
 const SCHEMA: u32 = 1;
 
@@ -172,21 +170,12 @@ fn read_record(path: &Path) -> Result<Record, Error> {
     Ok(record)
 }
 
-/// Writes beside the place, and puts the whole file there in one step.
+/// Puts the whole file there in one step; the folder may be reached through links.
 fn replace(path: &Path, record: &Record) -> std::io::Result<()> {
-    let beside = path.with_extension("accepted.new");
-    match std::fs::remove_file(&beside) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    file.write_all(&serde_json::to_vec_pretty(record)?)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+    let bytes = serde_json::to_vec_pretty(record)?;
+    let folder = path.parent().unwrap_or(Path::new("/")).canonicalize()?;
+    let place = folder.join(path.file_name().unwrap_or_default());
+    crate::fs::replace(&place, &bytes, 0o600, Owner::default()).map_err(std::io::Error::other)
 }
 
 fn withhold(config: &mut Config, named: &BTreeSet<Vec<String>>) -> Vec<Withheld> {
