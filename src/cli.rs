@@ -1,6 +1,7 @@
 //! The verbs; the only place that prints.
 
 mod act;
+mod hold;
 mod plan;
 mod show;
 mod status;
@@ -249,10 +250,10 @@ fn run_verb(arguments: Arguments) -> Result<u8, Failed> {
             in_runtime(act::deploy(&Context::writing(path)?, service.as_deref(), json))
         }
         Verb::Rollback { name, json } => {
-            in_runtime(act::roll_back(&Context::writing(path)?, &name, json))
+            in_runtime(hold::roll_back(&Context::writing(path)?, &name, json))
         }
         Verb::Release { name, json } => {
-            in_runtime(act::release(&Context::writing(path)?, &name, json))
+            in_runtime(hold::release(&Context::writing(path)?, &name, json))
         }
     }
 }

@@ -9,9 +9,8 @@ use super::{Context, Failed, exit, show};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{CertSpec, ServiceSpec};
 use crate::policy::plan::Why;
-use crate::policy::verdict;
 use crate::reconcile::{Pass, Reconciler, wait_for};
-use crate::state::{Backoff, CertState, Event, FailureClass, Hold, PairState, ServiceState, Step};
+use crate::state::{Backoff, CertState, Event, FailureClass, PairState, ServiceState, Step};
 use crate::world::World;
 
 /// What `renew` was asked.
@@ -138,79 +137,9 @@ pub(super) async fn deploy(
     context.reconcile(&[], &services, json).await
 }
 
-pub(super) async fn roll_back(context: &Context, name: &str, json: bool) -> Result<u8, Failed> {
-    context.certificates(Some(name))?;
-    let services = context.services_of(name);
-    let now = self::now();
-    // Everything is checked before anything is changed.
-    let hold = context.way_back(name, &services, now)?;
-    for spec in &services {
-        context
-            .change_pairs(spec, &[name.to_owned()], |pair| {
-                pair.hold = Some(hold.clone());
-                pair.forced = true;
-                pair.retry_at = None;
-                Ok(())
-            })
-            .await?;
-    }
-    let text = format!("held by {} until `pbxcert release {name}` or a newer revision", hold.by);
-    context.tell(name, "held", &text, now)?;
-    context.store.touch_generation()?;
-    context.reconcile(&[], &services, json).await
-}
-
-pub(super) async fn release(context: &Context, name: &str, json: bool) -> Result<u8, Failed> {
-    context.certificates(Some(name))?;
-    let services = context.services_of(name);
-    let now = self::now();
-    for spec in &services {
-        context
-            .change_pairs(spec, &[name.to_owned()], |pair| {
-                let held = pair.hold.take().is_some();
-                pair.forced |= held || matches!(pair.step, Step::RolledBack | Step::Stuck);
-                pair.retry_at = None;
-                pair.failures = 0;
-                Ok(())
-            })
-            .await?;
-    }
-    context.tell(name, "released", &format!("released by {}", person()), now)?;
-    context.store.touch_generation()?;
-    context.reconcile(&[], &services, json).await
-}
-
 impl Context {
     fn world(&self) -> World {
         World::real(&self.loaded.config, &self.store)
-    }
-
-    /// The revision before the newest, or before the one that it is held at already. One that waits
-    /// for its deployment is refused too: then the one in place stays.
-    fn way_back(
-        &self,
-        name: &str,
-        services: &[&ServiceSpec],
-        now: jiff::Timestamp,
-    ) -> Result<Hold, Failed> {
-        let failed = |text: String| Failed::new(exit::FAILED, text);
-        let revisions = self.store.certificate(name)?.revisions()?;
-        let Some(refused) = revisions.last().map(|newest| newest.number) else {
-            return Err(failed(format!("there is no revision of {name} to go back from")));
-        };
-        let mut from = refused;
-        for spec in services {
-            let state = self.store.service(&spec.name)?.state()?;
-            let hold = state.pairs.get(name).and_then(|pair| pair.hold.clone());
-            from = hold.and_then(|hold| hold.instead).map_or(from, |instead| instead.min(from));
-        }
-        let before = revisions.iter().rev().find(|r| r.number < from);
-        let before = before
-            .ok_or_else(|| failed(format!("there is no revision of {name} before {from}")))?;
-        verdict::may_go_back(&before.leaf, now).map_err(|reason| {
-            failed(format!("revision {} is no way back: {reason}", before.number))
-        })?;
-        Ok(Hold { refused, instead: Some(before.number), by: person(), at: now })
     }
 
     pub(super) fn certificates(&self, name: Option<&str>) -> Result<Vec<&CertSpec>, Failed> {
@@ -242,12 +171,12 @@ impl Context {
         }
     }
 
-    fn services_of(&self, certificate: &str) -> Vec<&ServiceSpec> {
+    pub(super) fn services_of(&self, certificate: &str) -> Vec<&ServiceSpec> {
         let services = self.loaded.config.services.iter();
         services.filter(|s| s.certificates.iter().any(|c| c == certificate)).collect()
     }
 
-    async fn change_pairs(
+    pub(super) async fn change_pairs(
         &self,
         spec: &ServiceSpec,
         certificates: &[String],
@@ -264,7 +193,7 @@ impl Context {
     }
 
     /// Runs the same passes as the daemon does, and tells how they ended.
-    async fn reconcile(
+    pub(super) async fn reconcile(
         &self,
         certificates: &[&CertSpec],
         services: &[&ServiceSpec],
@@ -367,7 +296,7 @@ impl Context {
         }
     }
 
-    fn tell(
+    pub(super) fn tell(
         &self,
         certificate: &str,
         what: &str,
@@ -404,12 +333,12 @@ fn judged(name: &str, pass: Pass, up_to_date: bool) -> (Line, u8) {
     (Line { name: name.to_owned(), result, text, until: pass.wait.until }, code)
 }
 
-fn now() -> jiff::Timestamp {
+pub(super) fn now() -> jiff::Timestamp {
     SystemClock.now()
 }
 
 /// Who asks: the one who used sudo, else the user.
-fn person() -> String {
+pub(super) fn person() -> String {
     let from = |name| std::env::var(name).ok().filter(|s: &String| !s.is_empty());
     from("SUDO_USER").or_else(|| from("USER")).unwrap_or_else(|| {
         let uid = nix::unistd::getuid();

@@ -10,7 +10,7 @@ use crate::policy::plan::Action;
 use crate::policy::verdict;
 use crate::policy::words::{self, Wanting, Word};
 use crate::reconcile::Reconciler;
-use crate::state::{Revision, ServiceState};
+use crate::state::{Revision, ServiceState, Step};
 use crate::store::DaemonRecord;
 use crate::world::World;
 
@@ -51,7 +51,7 @@ struct Service {
     kind: String,
     certificate: String,
     revision: Option<u64>,
-    step: String,
+    step: Step,
     since: Option<Timestamp>,
     held_by: Option<String>,
     problem: Option<String>,
@@ -94,7 +94,7 @@ pub(super) fn print(context: &Context, json: bool) -> Result<u8, Failed> {
     let rows = report.services.iter().map(|s| {
         let revision = s.revision.map_or_else(|| "-".to_owned(), |r| r.to_string());
         let since = s.since.map_or_else(|| "-".to_owned(), |at| show::relative(at, now));
-        vec![s.name.clone(), s.certificate.clone(), revision, s.step.clone(), since]
+        vec![s.name.clone(), s.certificate.clone(), revision, s.step.to_string(), since]
     });
     show::table(&["SERVICE", "CERTIFICATE", "REVISION", "STEP", "SINCE"], rows.collect());
     for service in &report.services {
@@ -129,7 +129,7 @@ fn report(context: &Context, world: &World, now: Timestamp) -> Result<Report, Fa
                 kind: spec.kind.to_string(),
                 certificate: certificate.clone(),
                 revision: pair.revision,
-                step: pair.step.to_string(),
+                step: pair.step,
                 since: pair.since,
                 held_by: pair.hold.map(|h| format!("{} since {}", h.by, show::clock(h.at))),
                 problem: pair.problem,

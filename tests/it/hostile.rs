@@ -108,7 +108,7 @@ async fn a_hook_that_hangs_is_killed_and_told() {
     // It serves what it had, so nothing was broken, and nothing is put back.
     sees(&host, 0, "OK").await;
     let status = host.status().await;
-    assert_eq!(status["services"][0]["step"], "not taken", "{status}");
+    assert_eq!(status["services"][0]["step"], "not-taken", "{status}");
     assert_ne!(status["certificates"][0]["state"], "live", "{status}");
     assert_eq!(host.happened("rolled-back"), 0);
     assert_eq!(host.happened("not-taken"), 1);

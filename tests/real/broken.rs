@@ -52,7 +52,7 @@ fn a_reload_that_makes_a_service_serve_something_else_is_rolled_back() {
         site.both_serve(1);
         for service in ["kamailio", "nginx"] {
             let line = site.service_line(service);
-            assert_eq!(line["step"], "rolled back", "{line}");
+            assert_eq!(line["step"], "rolled-back", "{line}");
             assert!(line["problem"].as_str().unwrap().contains("served "), "{line}");
             let [installed, reloaded, broken, back] =
                 ["installed", "reloaded", "broken", "rolled-back"]
