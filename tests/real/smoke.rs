@@ -144,17 +144,33 @@ fn kamailio_hook_tells_what_its_answers_mean() {
     }
 }
 
+#[test]
+fn kamailio_hook_asks_once_more_when_a_pair_is_refused() {
+    let folder = super::shared_folder();
+    let refusal = "error: 500 - Error while fixing TLS configuration (consult server log)";
+    let output = kamailio_hook_with("Ok. TLS configuration reloaded.")
+        .env("FIRST", folder.path().join("first"))
+        .env("FIRST_ANSWER", refusal)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(said(&output).contains(refusal), "what it said first is told, too: {output:?}");
+}
+
 /// Runs it with a `kamcmd` that answers so.
 fn kamailio_hook_hearing(answer: &str) -> Output {
+    kamailio_hook_with(answer).output().unwrap()
+}
+
+fn kamailio_hook_with(answer: &str) -> Command {
     // A file of ours rather than a new one: another test's fork may hold a new one open for
     // writing, and the kernel then refuses to run it ("text file busy").
     let fake = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/fake");
-    Command::new(super::hook("kamailio"))
-        .env("PATH", format!("{fake}:/usr/bin:/bin"))
+    let mut hook = Command::new(super::hook("kamailio"));
+    hook.env("PATH", format!("{fake}:/usr/bin:/bin"))
         .env("PBXCERT_EVENT", "reload")
-        .env("ANSWER", answer)
-        .output()
-        .unwrap()
+        .env("ANSWER", answer);
+    hook
 }
 
 /// As pbxcert runs a hook: nothing in its environment but what is said here.
