@@ -89,15 +89,7 @@ pub(super) async fn rehearse(
     name: Option<&str>,
 ) -> Result<(Vec<Line>, u8), Failed> {
     let (world, stop) = (context.world(), Cell::new(false));
-    let reconciler = Reconciler {
-        world: &world,
-        store: &context.store,
-        config: &context.loaded.config,
-        by_hand: true,
-        mend_at_once: false,
-        stop: &stop,
-        progress: &show::progress,
-    };
+    let reconciler = context.reconciler(&world, &stop, true);
     let (mut lines, mut worst) = (Vec::new(), exit::DONE);
     for spec in context.certificates(name)? {
         let (result, code, text) = match reconciler.try_out(spec).await? {
@@ -129,7 +121,6 @@ pub(super) async fn deploy(
                 pair.forced = true;
                 pair.retry_at = None;
                 pair.failures = 0;
-                Ok(())
             })
             .await?;
     }
@@ -140,6 +131,24 @@ pub(super) async fn deploy(
 impl Context {
     fn world(&self) -> World {
         World::real(&self.loaded.config, &self.store)
+    }
+
+    /// The same passes as the daemon's, asked for by a person or only to look at the plan.
+    pub(super) fn reconciler<'a>(
+        &'a self,
+        world: &'a World,
+        stop: &'a Cell<bool>,
+        by_hand: bool,
+    ) -> Reconciler<'a> {
+        Reconciler {
+            world,
+            store: &self.store,
+            config: &self.loaded.config,
+            by_hand,
+            mend_at_once: by_hand,
+            stop,
+            progress: &show::progress,
+        }
     }
 
     pub(super) fn certificates(&self, name: Option<&str>) -> Result<Vec<&CertSpec>, Failed> {
@@ -180,14 +189,14 @@ impl Context {
         &self,
         spec: &ServiceSpec,
         certificates: &[String],
-        change: impl Fn(&mut PairState) -> Result<(), Failed>,
+        change: impl Fn(&mut PairState),
     ) -> Result<(), Failed> {
         let store = self.store.service(&spec.name)?;
         let lock = || store.try_lock(self::now());
         let writer = wait_for(&spec.name, lock, &show::progress).await?;
         let mut state = store.state()?;
         for certificate in certificates {
-            change(state.pairs.entry(certificate.clone()).or_default())?;
+            change(state.pairs.entry(certificate.clone()).or_default());
         }
         Ok(writer.remember(&state)?)
     }
@@ -200,15 +209,7 @@ impl Context {
         json: bool,
     ) -> Result<u8, Failed> {
         let (world, stop) = (self.world(), Cell::new(false));
-        let reconciler = Reconciler {
-            world: &world,
-            store: &self.store,
-            config: &self.loaded.config,
-            by_hand: true,
-            mend_at_once: true,
-            stop: &stop,
-            progress: &show::progress,
-        };
+        let reconciler = self.reconciler(&world, &stop, true);
         self.warn_of_another_config();
         let mut report = Report { schema: 1, ..Report::default() };
         let mut worst = exit::DONE;
@@ -276,11 +277,7 @@ impl Context {
         if newer.is_empty() {
             return Ok(());
         }
-        self.change_pairs(spec, &newer, |pair| {
-            pair.forced = true;
-            Ok(())
-        })
-        .await
+        self.change_pairs(spec, &newer, |pair| pair.forced = true).await
     }
 
     fn warn_of_another_config(&self) {

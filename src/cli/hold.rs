@@ -18,7 +18,6 @@ pub(super) async fn roll_back(context: &Context, name: &str, json: bool) -> Resu
                 pair.hold = Some(hold.clone());
                 pair.forced = true;
                 pair.retry_at = None;
-                Ok(())
             })
             .await?;
     }
@@ -39,7 +38,6 @@ pub(super) async fn release(context: &Context, name: &str, json: bool) -> Result
                 pair.forced |= held || matches!(pair.step, Step::RolledBack | Step::Stuck);
                 pair.retry_at = None;
                 pair.failures = 0;
-                Ok(())
             })
             .await?;
     }

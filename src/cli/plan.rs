@@ -11,7 +11,7 @@ use crate::config::ServiceSpec;
 use crate::policy::plan::{self, Action, ServiceAction};
 use crate::policy::schedule::{self, Seed};
 use crate::policy::simulate::{self, AsExpected, CertScene, Scene, ServiceScene};
-use crate::reconcile::{self, Reconciler};
+use crate::reconcile;
 use crate::world::World;
 
 #[derive(Serialize)]
@@ -43,15 +43,7 @@ pub(super) fn print(
     let config = &context.loaded.config;
     let world = World::real(config, &context.store);
     let (now, stop) = (world.now(), Cell::new(false));
-    let reconciler = Reconciler {
-        world: &world,
-        store: &context.store,
-        config,
-        by_hand: false,
-        mend_at_once: false,
-        stop: &stop,
-        progress: &|_| {},
-    };
+    let reconciler = context.reconciler(&world, &stop, false);
     let seed = reconcile::seed(&context.store);
     let certificates = context.certificates(name)?;
     let wanted = |s: &&ServiceSpec| certificates.iter().any(|c| s.certificates.contains(&c.name));

@@ -9,7 +9,6 @@ use super::{Context, Failed, exit, show};
 use crate::policy::plan::Action;
 use crate::policy::verdict;
 use crate::policy::words::{self, Wanting, Word};
-use crate::reconcile::Reconciler;
 use crate::state::{Revision, ServiceState, Step};
 use crate::store::DaemonRecord;
 use crate::world::World;
@@ -165,15 +164,7 @@ fn certificates(
 ) -> Result<Vec<Certificate>, Failed> {
     let stop = Cell::new(false);
     let config = &context.loaded.config;
-    let reconciler = Reconciler {
-        world,
-        store: &context.store,
-        config,
-        by_hand: false,
-        mend_at_once: false,
-        stop: &stop,
-        progress: &|_| {},
-    };
+    let reconciler = context.reconciler(world, &stop, false);
     let mut lines = Vec::new();
     for spec in &config.certificates {
         let seen = reconciler.observe(spec)?;
