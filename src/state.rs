@@ -574,8 +574,6 @@ pub struct PairSeen {
     pub state: PairState,
     /// What is on disk.
     pub files: FilesSeen,
-    /// When a drift of the files was first noticed in this run (mending waits for quiet).
-    pub drift_at: Option<Timestamp>,
 }
 
 /// Everything the planner is shown of a service.

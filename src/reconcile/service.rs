@@ -91,7 +91,6 @@ impl Reconciler<'_> {
                 certificate: certificate.clone(),
                 newest: self.store.certificate(certificate)?.newest()?,
                 min_age: min_age.unwrap_or_default(),
-                drift_at: pair.drift_at,
                 state: pair,
                 files,
             });

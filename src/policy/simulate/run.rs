@@ -347,7 +347,7 @@ fn mend(seen: &mut ServiceSeen, certificates: &[String], now: Timestamp) {
     seen.mended.push(now);
     for pair in seen.pairs.iter_mut().filter(|pair| certificates.contains(&pair.certificate)) {
         pair.files = FilesSeen::AsInstalled;
-        pair.drift_at = None;
+        pair.state.drift_at = None;
     }
 }
 

@@ -25,7 +25,6 @@ fn scene(lifetime: Duration, issuer: IssuerSpec) -> Scene {
         min_age: Duration::ZERO,
         state: PairState { step: Step::Proved, revision: Some(1), ..PairState::default() },
         files: FilesSeen::AsInstalled,
-        drift_at: None,
     };
     Scene {
         certificates: vec![CertScene { spec: spec(), issuer, seen }],
@@ -41,7 +40,6 @@ fn empty(issuer: IssuerSpec) -> Scene {
         min_age: Duration::ZERO,
         state: PairState::default(),
         files: FilesSeen::Untouched,
-        drift_at: None,
     };
     let certificate = CertScene { spec: spec(), issuer, seen: Observed::default() };
     Scene { certificates: vec![certificate], services: vec![web(pair, None)] }

@@ -42,13 +42,13 @@ pub(super) fn damaged(seen: &ServiceSeen, now: Timestamp) -> (Vec<String>, Vec<W
 }
 
 pub(super) fn quiet_at(pair: &PairSeen, now: Timestamp) -> Option<Timestamp> {
-    holds_until(pair.drift_at?, QUIET, now)
+    holds_until(pair.state.drift_at?, QUIET, now)
 }
 
 /// A repair that could not be made is put off as any try: what it wrote and took back raises file
 /// events, and would have it tried without end. Not at start, nor for a person.
 fn repair_failed(pair: &PairSeen, now: Timestamp) -> Option<Timestamp> {
-    pair.drift_at?;
+    pair.state.drift_at?;
     noted(pair, now)
 }
 

@@ -46,7 +46,6 @@ fn pair(step: Step) -> PairSeen {
             ..PairState::default()
         },
         files: FilesSeen::AsInstalled,
-        drift_at: None,
     }
 }
 
@@ -111,7 +110,9 @@ fn a_switch_that_was_cut_off_is_settled_before_anything_else() {
 
 fn broken(drift_at: Option<Timestamp>) -> PairSeen {
     let files = FilesSeen::Broken("key.pem is missing".to_owned());
-    PairSeen { files, drift_at, ..pair(Step::Proved) }
+    let mut broken = PairSeen { files, ..pair(Step::Proved) };
+    broken.state.drift_at = drift_at;
+    broken
 }
 
 #[test]
@@ -137,7 +138,7 @@ fn a_repair_that_failed_is_put_off_but_not_at_start() {
     assert!(matches!(wait.why, Why::BackOff(text) if text.contains("the disk is full")));
     let mend = ServiceAction::Mend { certificates: vec!["pbx".to_owned()] };
     assert_eq!(step(&serving(vec![pair.clone()], now), after(now, MINUTE)), mend);
-    pair.drift_at = None;
+    pair.state.drift_at = None;
     assert_eq!(step(&serving(vec![pair], now), now), mend);
 }
 
@@ -440,7 +441,7 @@ proptest! {
         pair.state.retry_at = flags[0].then_some(retry_at);
         pair.state.forced = flags[1];
         pair.state.hold = flags[2].then(|| Hold { refused: 2, by: "root".to_owned(), instead: None, at: held_at });
-        pair.drift_at = flags[3].then_some(drift_at);
+        pair.state.drift_at = flags[3].then_some(drift_at);
         pair.files = match files {
             0 => FilesSeen::AsInstalled,
             1 => FilesSeen::Broken("gone".to_owned()),
