@@ -1,6 +1,8 @@
 //! What a certificate is: identifiers, dates, fingerprints, leaf facts.
 
 pub mod bundle;
+pub mod chain;
+pub mod import;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -133,12 +133,57 @@ pub struct CertSpec {
     pub identifiers: Vec<Identifier>,
     /// Kind of key.
     pub key: KeyType,
-    /// Issuers, tried in order.
+    /// Where it may come from.
+    pub source: Source,
+    /// How it is uploaded.
+    pub upload: UploadSpec,
+    /// Issuers, tried in order; none for a manual certificate.
     pub issuers: Vec<String>,
     /// Challenges, tried in order.
     pub challenges: Vec<String>,
     /// A leaf younger than this is stored, but not deployed yet.
     pub min_age: Duration,
+}
+
+/// Where a certificate may come from.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Source {
+    /// From the CA when it can reach this host, else from the drop folder.
+    #[default]
+    Auto,
+    /// From the CA only.
+    Acme,
+    /// From the drop folder only.
+    Manual,
+}
+
+impl Source {
+    /// Every source, in the order of the documentation.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Acme, Self::Manual];
+
+    /// The word in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Acme => "acme",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+/// How a certificate is uploaded, and what is asked of one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UploadSpec {
+    /// The folder of this certificate that is watched: `<drop-dir>/<name>`.
+    pub dir: PathBuf,
+    /// The group, by name or number, whose members may write there; `None`: root alone.
+    pub group: Option<String>,
+    /// File events do not come from a network file system: look every few seconds instead.
+    pub poll: bool,
+    /// PEM file with further roots that an upload may lead to.
+    pub trust_anchor: Option<PathBuf>,
+    /// A missing intermediate may be fetched from the address that the certificate names.
+    pub fetch_intermediates: bool,
 }
 
 /// A service that uses certificates.

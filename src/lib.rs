@@ -20,6 +20,9 @@
 //!      acme       trait Authority + instant-acme, driven in steps; challenge solvers
 //!      service    trait Reloader + hook implementation; scratch handshake as the service's user
 //!      probe      trait Prober: TLS handshake -> Served
+//!      alert      trait Notifier; one file per channel
+//!      confine    uploads taken apart in a child that can do nothing but answer
+//!      feed       intermediates by AIA: fetched, bounded
 //!      host       facts of this machine: clock synchronisation
 //!      watch      file events -> debounced wake; says only "look again"
 //!  4   hook       run one executable: environment in, time limit, exit code and output out
@@ -51,12 +54,15 @@
 //! State on disk is the only truth. Below rank 7 no one reads a clock: `now` is the last argument.
 
 pub mod acme;
+pub mod alert;
 pub mod cert;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod confine;
 pub mod daemon;
 pub mod deploy;
+pub mod feed;
 pub mod fs;
 pub mod hook;
 pub mod host;

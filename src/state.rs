@@ -2,6 +2,9 @@
 //!
 //! Types only; nothing here touches the disk or decides.
 
+pub mod alert;
+pub mod upload;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;

@@ -22,6 +22,7 @@
 //! pbxcert wrote is [`Error::Newer`], and never written over.
 
 mod certificate;
+mod drop;
 mod issuer;
 mod node;
 mod order;
@@ -38,6 +39,7 @@ use crate::fs::{self, Lock, Owner, make_dir};
 use crate::state::{Event, Finding, SCHEMA, Severity};
 
 pub use certificate::{CertificateStore, CertificateWriter};
+pub use drop::{DropFolder, Dropped, DroppedFile, FileKey};
 pub use issuer::IssuerStore;
 pub use node::DaemonRecord;
 pub use service::{ServiceStore, ServiceWriter};

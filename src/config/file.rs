@@ -17,6 +17,7 @@ mod suspect;
 mod syntax;
 mod target;
 mod top;
+mod upload;
 mod value;
 mod walk;
 
@@ -119,8 +120,10 @@ fn meaning<'a>(
     }
     let issuers = issuer::read_all(walk, roots);
     let challenges = challenge::read_all(walk, roots);
-    let certificates = certificate::read_all(walk, roots, defaults, &issuers, &challenges);
     let top = top::read(walk, roots, &issuers);
+    let drop_dir = top.as_ref().map(|top| top.state_dir.join("drop")).unwrap_or_default();
+    let certificates =
+        certificate::read_all(walk, roots, defaults, &issuers, &challenges, &drop_dir);
     let services = service::read_all(walk, roots, defaults, &certificates);
     target::refuse_overlaps(walk, &services, top.as_ref().ok(), sources);
 

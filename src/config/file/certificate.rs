@@ -1,11 +1,12 @@
 //! `[[certificate]]`: what is wanted.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::walk::{At, Declared, Read, Reported, Table, Value, Walk};
-use super::{issuer, keys, suspect};
+use super::{issuer, keys, suspect, upload};
 use crate::cert::{Identifier, KeyType};
-use crate::config::{CertSpec, ChallengeSpec, IssuerSpec};
+use crate::config::{CertSpec, ChallengeSpec, IssuerSpec, Source};
 
 /// Names a certificate can hold: no public CA takes more.
 const MOST_NAMES: usize = 100;
@@ -18,6 +19,7 @@ pub(super) fn check_defaults<'a>(walk: &mut Walk<'a>, defaults: Table<'a>) {
     let _ = walk.optional(&defaults, "min-age", min_age);
     let _ = walk.optional(&defaults, "issuer", one_issuer);
     let _ = walk.optional(&defaults, "challenge", Walk::strings);
+    let _ = upload::read(walk, &defaults);
 }
 
 /// Reads every certificate.
@@ -27,12 +29,13 @@ pub(super) fn read_all<'a>(
     defaults: Option<Table<'a>>,
     issuers: &Declared<IssuerSpec>,
     challenges: &Declared<ChallengeSpec>,
+    drop_dir: &Path,
 ) -> Declared<CertSpec> {
     let mut certificates = Declared { names: Vec::new(), read: Vec::new() };
     for table in walk.array_tables(roots, "certificate", keys::CERTIFICATE, defaults) {
         walk.refuse_unknown_keys(&table);
         let name = walk.required(&table, "name", Walk::string, "name it, such as name = \"pbx\"");
-        let spec = read(walk, &table, &name, issuers, challenges);
+        let spec = read(walk, &table, &name, issuers, challenges, drop_dir);
         if let Ok(name) = name
             && walk.refuse_namesake(&name, &certificates.names, "the certificates").is_ok()
         {
@@ -52,6 +55,7 @@ fn read<'a>(
     name: &Read<At<String>>,
     issuers: &Declared<IssuerSpec>,
     challenges: &Declared<ChallengeSpec>,
+    drop_dir: &Path,
 ) -> Read<CertSpec> {
     let name = match name {
         Ok(name) => walk.name(name).map(|()| name.it.clone()),
@@ -61,16 +65,22 @@ fn read<'a>(
     let identifiers = walk.required(table, "names", names, why);
     let key = walk.optional(table, "key", key);
     let min_age = walk.optional(table, "min-age", min_age);
-    let issuer = issuer_of(walk, table, issuers);
+    let upload = upload::read(walk, table);
+    let manual = matches!(&upload, Ok(upload) if upload.source == Source::Manual);
+    let issuer = if manual { Ok(None) } else { issuer_of(walk, table, issuers).map(Some) };
     let challenges = challenges_of(walk, table, challenges);
     if let (Ok(identifiers), Ok(issuer)) = (&identifiers, &issuer) {
-        warn_of_names(walk, identifiers, issuers.sound().find(|i| i.name == *issuer));
+        let issuer = issuer.as_ref().and_then(|name| issuers.sound().find(|i| i.name == *name));
+        check_names(walk, identifiers, issuer, manual);
     }
+    let (name, upload) = (name?, upload?);
     Ok(CertSpec {
-        name: name?,
+        source: upload.source,
+        upload: upload.spec(drop_dir, &name),
+        name,
         identifiers: identifiers?.into_iter().map(|name| name.it).collect(),
         key: key?.unwrap_or(KeyType::Rsa2048),
-        issuers: vec![issuer?],
+        issuers: issuer?.into_iter().collect(),
         challenges: challenges?,
         min_age: min_age?.unwrap_or_default(),
     })
@@ -103,13 +113,6 @@ fn name(
         Ok(name) => name,
         Err(e) => return Err(walk.problem(at, e.to_string())),
     };
-    if name.is_wildcard() {
-        let text = format!(
-            "{written:?} is a wildcard: CAs give it by the challenge dns-01 only, which is not \
-             built yet; write each name"
-        );
-        return Err(walk.problem(at, text));
-    }
     match before.iter().find(|other| other.it == name) {
         Some(_) => Err(walk.problem(at, format!("{written:?} stands twice in names; keep one"))),
         None => Ok(name),
@@ -185,10 +188,22 @@ fn challenges_of<'a>(
     sound.map(|()| chosen)
 }
 
-fn warn_of_names(walk: &mut Walk<'_>, names: &[At<Identifier>], issuer: Option<&IssuerSpec>) {
+fn check_names(
+    walk: &mut Walk<'_>,
+    names: &[At<Identifier>],
+    issuer: Option<&IssuerSpec>,
+    manual: bool,
+) {
     let public = issuer.is_some_and(|issuer| issuer.trust_anchor.is_none());
     for At { at, it } in names {
         let text = it.to_string();
+        if it.is_wildcard() && !manual {
+            let text = format!(
+                "{text:?} is a wildcard: CAs give it by the challenge dns-01 only, which is not \
+                 built yet; write each name, or source = \"manual\""
+            );
+            walk.problem(*at, text);
+        }
         if suspect::is_example(&text) {
             walk.warning(*at, format!("{text:?} is an example: write your own name"));
         } else if let (true, Some(reason)) = (public, suspect::is_private(it)) {

@@ -156,7 +156,8 @@ fn agreement<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<bool> {
     Err(walk.problem(value.at, text))
 }
 
-fn trust_anchor<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<PathBuf> {
+/// PEM file with roots.
+pub(super) fn trust_anchor<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<PathBuf> {
     let At { at, it } = walk.path(value)?;
     if walk.options.machine
         && let Err(reason) = disk::trust_anchor(&it)

@@ -65,6 +65,12 @@ pub const DEFAULTS: Section = Section {
         "challenge",
         "issuer",
         "min-age",
+        "source",
+        "drop-dir",
+        "drop-group",
+        "watch",
+        "trust-anchor",
+        "fetch-intermediates",
         "kind",
         "certificate",
         "target",
@@ -82,7 +88,20 @@ pub const DEFAULTS: Section = Section {
 /// A certificate that is wanted.
 pub const CERTIFICATE: Section = Section {
     title: "[[certificate]]",
-    keys: &["name", "names", "key", "challenge", "issuer", "min-age"],
+    keys: &[
+        "name",
+        "names",
+        "key",
+        "challenge",
+        "issuer",
+        "min-age",
+        "source",
+        "drop-dir",
+        "drop-group",
+        "watch",
+        "trust-anchor",
+        "fetch-intermediates",
+    ],
 };
 
 /// A service that uses certificates.

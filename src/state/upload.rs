@@ -1,0 +1,32 @@
+//! What is remembered of uploads, and what the judge is shown of one.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What became of the last upload; for `status`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct UploadRecord {
+    /// When it was decided.
+    pub at: Timestamp,
+    /// Names of the files, escaped.
+    pub files: Vec<String>,
+    /// Who owned them.
+    pub uid: Option<u32>,
+    /// What became of them.
+    pub outcome: UploadOutcome,
+    /// The sentence that was written beside the drop.
+    pub text: String,
+}
+
+/// What became of an upload.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UploadOutcome {
+    /// It is a revision now.
+    Accepted,
+    /// It was refused.
+    Refused,
+    /// Something is missing.
+    Waiting,
+}
