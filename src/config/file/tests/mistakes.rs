@@ -69,7 +69,7 @@ fn a_key_that_belongs_elsewhere_is_sent_home() {
         &[":9:1: ", "unknown key \"mode\" in [[certificate]]", "the top of the file"],
     );
     told("reload = [\"/bin/true\"]", &["unknown key \"reload\"", "it belongs to [[service]]"]);
-    told("source = \"auto\"", &["unknown key \"source\" in [[certificate]]"]);
+    told("deploy-window = \"sun\"", &["unknown key \"deploy-window\" in [[certificate]]"]);
 }
 
 #[test]
@@ -126,6 +126,10 @@ fn certificates_with_wrong_values_are_told() {
     told("challenge = [\"http\", \"http\"]", &["stands twice"]);
     told("challenge = []", &["empty list"]);
     told("issuer = [\"acme\", \"second\"]", &["\"second\" is not built yet"]);
+    told("source = \"manul\"", &["unknown source \"manul\"; did you mean \"manual\"?"]);
+    told("watch = \"pol\"", &["unknown watch \"pol\"", "poll"]);
+    told("drop-dir = \"drop\"", &["\"drop-dir\""]);
+    told("fetch-intermediates = \"yes\"", &["true or false"]);
     told("min-age = \"31 days\"", &["between 0 s and 30 days"]);
     told("min-age = 3600", &["\"min-age\" must be a duration in words", "whole number"]);
     told("min-age = \"1 month\"", &["which is not a duration"]);
