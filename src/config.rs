@@ -205,6 +205,12 @@ pub struct ServiceSpec {
     pub reload: Option<Vec<String>>,
     /// Brings the service back after a rollback (`PBXCERT_EVENT=recover`).
     pub recover: Option<Vec<String>>,
+    /// Prints the number of calls that are up (`PBXCERT_EVENT=busy`).
+    pub busy: Option<Vec<String>>,
+    /// What a reload does to those who are connected.
+    pub class: kind::Class,
+    /// What the hook puts before the product's own commands: `docker exec asterisk`.
+    pub exec_prefix: Vec<String>,
     /// Where to look.
     pub endpoints: Vec<Endpoint>,
     /// How long to look for the new certificate.

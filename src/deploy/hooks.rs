@@ -78,6 +78,7 @@ impl Deployment<'_> {
         };
         [
             ("PBXCERT_SERVICE", self.spec.name.clone()),
+            ("PBXCERT_EXEC", self.spec.exec_prefix.join(" ")),
             ("PBXCERT_CERTIFICATE", joined(&|w| w.certificate.clone())),
             ("PBXCERT_REVISION", joined(&|w| w.revision.to_string())),
             ("PBXCERT_NAMES", joined(&|w| names(w.bundle.leaf()).replace(", ", ","))),

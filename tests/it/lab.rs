@@ -391,7 +391,7 @@ impl Reloader for LabService {
         Box::pin(async move {
             let said_yes = Some(Ok(hook::Output { code: 0, text: String::new() }));
             match (event, self.manner.get()) {
-                (HookEvent::Test, _) => return None,
+                (HookEvent::Test | HookEvent::Busy, _) => return None,
                 (HookEvent::Reload, manner) => {
                     self.reloads.set(self.reloads.get() + 1);
                     match manner {
