@@ -52,7 +52,7 @@ pub(super) fn read_all<'a>(
     let mut services = Declared { names: Vec::new(), read: Vec::new() };
     for table in walk.array_tables(roots, "service", keys::SERVICE, defaults) {
         walk.refuse_unknown_keys(&table);
-        let why = "say what it is: \"kamailio\", \"nginx\" or \"custom\"";
+        let why = "say what it is: \"asterisk\", \"kamailio\", \"nginx\" ... or \"custom\"";
         let kind = walk.required(&table, "kind", kind, why);
         let name = walk.optional(&table, "name", |walk, value| {
             let name = walk.string(value)?;

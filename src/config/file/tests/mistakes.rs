@@ -223,7 +223,7 @@ fn services_with_wrong_values_are_told() {
     with("target-dir = \"/etc/{name}\"", "only {certificate} may stand in braces");
     with("target = []", "empty list");
     with("target = [\"/etc/x.pem\"]", "must be a table");
-    told("[[service]]\nkind = \"asterisk\"", &["unknown kind \"asterisk\"", "\"custom\""]);
+    told("[[service]]\nkind = \"avaya-aura\"", &["unknown kind \"avaya-aura\"", "\"custom\""]);
     told("[[service]]\ncertificate = \"pbx\"", &["lacks the key \"kind\""]);
     told("[[service]]\nkind = \"custom\"", &["lacks the key \"target\""]);
     told("[service]\nkind = \"nginx\"", &["write [[service]] with two brackets"]);
