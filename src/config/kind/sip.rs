@@ -121,7 +121,7 @@ pub(super) const JANUS: Preset = Preset {
     user: None,
     hook: "/usr/lib/pbxcert/hooks/janus",
     tests: false,
-    counts_calls: true,
+    counts_calls: false,
     class: Class::Restart,
     endpoints: &["tls://127.0.0.1:8989"],
 };
