@@ -3,6 +3,7 @@
 //! Every value here has been checked; nothing above this module asks "is this set?" again.
 
 pub mod ca;
+pub mod calm;
 pub mod file;
 pub mod kind;
 
@@ -209,6 +210,8 @@ pub struct ServiceSpec {
     pub busy: Option<Vec<String>>,
     /// What a reload does to those who are connected.
     pub class: kind::Class,
+    /// When it may be disturbed.
+    pub calm: calm::Calm,
     /// What the hook puts before the product's own commands: `docker exec asterisk`.
     pub exec_prefix: Vec<String>,
     /// Where to look.

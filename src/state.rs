@@ -371,6 +371,32 @@ pub struct ServiceState {
     pub mended: Vec<Timestamp>,
     /// The latest look at each endpoint, by its address.
     pub seen: BTreeMap<String, Served>,
+    /// How many calls a reload would have ended, when that was last asked.
+    pub calls: Option<Calls>,
+    /// A reload that will end calls.
+    pub announced: Option<Announcement>,
+}
+
+/// How many calls a reload would end.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Calls {
+    /// When it was asked.
+    pub at: Timestamp,
+    /// How many; `None`: nobody can say.
+    pub count: Option<u32>,
+}
+
+/// A reload that ends calls was announced.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Announcement {
+    /// When it was announced.
+    pub at: Timestamp,
+    /// When it is to happen: the beginning of a window.
+    pub takes_place: Timestamp,
+    /// Revision per certificate that it brings in.
+    pub revisions: BTreeMap<String, u64>,
 }
 
 /// A reload that was run.
@@ -596,6 +622,10 @@ pub struct ServiceSeen {
     pub endpoints: BTreeMap<String, String>,
     /// A person waits: no pause between two reloads.
     pub by_hand: bool,
+    /// How many calls a reload would have ended.
+    pub calls: Option<Calls>,
+    /// What was announced.
+    pub announced: Option<Announcement>,
 }
 
 // ---------------------------------------------------------------- findings and history

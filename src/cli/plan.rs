@@ -9,6 +9,7 @@ use super::act::Line;
 use super::{Context, Failed, show};
 use crate::config::ServiceSpec;
 use crate::policy::plan::{self, Action, ServiceAction};
+use crate::policy::schedule::date;
 use crate::policy::schedule::{self, Seed};
 use crate::policy::simulate::{self, AsExpected, CertScene, Scene, ServiceScene};
 use crate::reconcile;
@@ -107,6 +108,13 @@ fn certificate_step(name: &str, action: Action, now: Timestamp) -> Step {
 
 fn service_step(name: &str, action: ServiceAction, now: Timestamp) -> Step {
     let (action, at, why) = match action {
+        ServiceAction::Announce { takes_place, .. } => {
+            ("announce".to_owned(), Some(now), format!("calls end at {}", date(takes_place)))
+        }
+        ServiceAction::CountCalls => {
+            let why = "a reload would end those that are up".to_owned();
+            ("count calls".to_owned(), Some(now), why)
+        }
         ServiceAction::Deploy { pairs, reason } => {
             let pairs: Vec<String> =
                 pairs.iter().map(|(c, r)| format!("{c} revision {r}")).collect();

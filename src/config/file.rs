@@ -4,6 +4,7 @@
 //! problem of every file. [`load`] is for a machine that is to be served, [`parse`] for a text.
 
 mod accepted;
+mod calm;
 mod certificate;
 mod challenge;
 mod disk;

@@ -38,6 +38,15 @@ pub enum Action {
 /// The next step for a service.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ServiceAction {
+    /// Tell people that a reload at this time will end calls.
+    Announce {
+        /// The beginning of a window.
+        takes_place: Timestamp,
+        /// Certificate and revision that it brings in.
+        pairs: Vec<(String, u64)>,
+    },
+    /// Ask how many calls a reload would end.
+    CountCalls,
     /// Install these revisions, reload once, prove.
     Deploy {
         /// Certificate and revision.
@@ -106,6 +115,8 @@ pub enum Why {
     BackOff(String),
     /// The CA's limits, or our own below them.
     Budget(String),
+    /// A window, the end of a freeze, or calls that are up.
+    Calm(String),
     /// The clock cannot be trusted.
     Clock(String),
     /// Nothing is due.
@@ -152,6 +163,7 @@ impl fmt::Display for Why {
         match self {
             Self::BackOff(text)
             | Self::Budget(text)
+            | Self::Calm(text)
             | Self::Clock(text)
             | Self::NotDue(text)
             | Self::Held(text)

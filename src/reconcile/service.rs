@@ -1,12 +1,15 @@
 //! One service: observe → plan → act until the plan says wait.
 
+use jiff::Timestamp;
+
 use super::{Error, MOST_ACTIONS, Pass, Reconciler, wait_for};
 use crate::config::{Mode, ServiceSpec};
 use crate::deploy::{self, Deployment, install, on_disk};
 use crate::policy::plan::{self, ServiceAction, Wait, Why};
 use crate::policy::{remember, schedule};
 use crate::state::{
-    Event, FilesSeen, Finding, PairSeen, PairState, ServiceSeen, ServiceState, Severity, Step,
+    Announcement, Calls, Event, FilesSeen, Finding, PairSeen, PairState, ServiceSeen, ServiceState,
+    Severity, Step,
 };
 use crate::store::ServiceWriter;
 
@@ -50,6 +53,16 @@ impl Reconciler<'_> {
                     let why = Why::Person("mode is \"observe\": nothing is written".to_owned());
                     let until = Some(schedule::after(now, schedule::DAY));
                     return Ok(Pass { wait: Wait { until, why }, ..pass });
+                }
+                ServiceAction::Announce { takes_place, pairs } => {
+                    self.announce(spec, &writer, &mut state, takes_place, pairs)?;
+                    continue;
+                }
+                ServiceAction::CountCalls => {
+                    let count = self.deployment(spec).count_calls().await;
+                    state.calls = Some(Calls { at: self.world.now(), count });
+                    writer.remember(&state)?;
+                    continue;
                 }
                 ServiceAction::Settle => {
                     (cut_off(&state), self.deployment(spec).settle(&writer, &mut state).await)
@@ -108,6 +121,8 @@ impl Reconciler<'_> {
                 .map(|e| (e.to_string(), e.certificate.clone()))
                 .collect(),
             by_hand: self.by_hand,
+            calls: state.calls,
+            announced: state.announced.clone(),
         })
     }
 
@@ -201,6 +216,31 @@ impl Reconciler<'_> {
         let found = numbers.into_iter().find(|number| these(*number));
         let newest = store.newest()?.map(|newest| newest.number);
         Ok(found.or(newest).or(pair.revision))
+    }
+
+    /// Remembers a reload that will end calls; the finding of it tells people.
+    fn announce(
+        &self,
+        spec: &ServiceSpec,
+        writer: &ServiceWriter,
+        state: &mut ServiceState,
+        takes_place: Timestamp,
+        pairs: Vec<(String, u64)>,
+    ) -> Result<(), Error> {
+        let at = self.world.now();
+        for (certificate, revision) in &pairs {
+            self.store.record(&Event {
+                at,
+                certificate: Some(certificate.clone()),
+                service: Some(spec.name.clone()),
+                revision: Some(*revision),
+                what: "announced".to_owned(),
+                text: format!("a reload that ends calls, at {}", schedule::date(takes_place)),
+            })?;
+        }
+        let revisions = pairs.into_iter().collect();
+        state.announced = Some(Announcement { at, takes_place, revisions });
+        Ok(writer.remember(state)?)
     }
 
     /// Remembers that a deployment could not be tried; what is waited for then.

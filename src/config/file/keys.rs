@@ -82,6 +82,10 @@ pub const DEFAULTS: Section = Section {
         "busy",
         "class",
         "exec-prefix",
+        "deploy-window",
+        "freeze",
+        "disruptive",
+        "deploy-deadline",
         "endpoint",
         "proof-timeout",
         "hook-timeout",
@@ -123,6 +127,10 @@ pub const SERVICE: Section = Section {
         "busy",
         "class",
         "exec-prefix",
+        "deploy-window",
+        "freeze",
+        "disruptive",
+        "deploy-deadline",
         "endpoint",
         "proof-timeout",
         "hook-timeout",
@@ -161,7 +169,7 @@ mod tests {
         assert_eq!(nearest("nmae", keys()), Some("name"));
         assert_eq!(nearest("min_age", keys()), Some("min-age"));
         assert_eq!(nearest("Issuer", keys()), Some("issuer"));
-        assert_eq!(nearest("deploy-window", keys()), None);
+        assert_eq!(nearest("heartbeat-url", keys()), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::endpoint::{self, Written};
 use super::target::{self, Owned};
 use super::walk::{At, Declared, Read, Reported, Table, Value, Walk, listed};
-use super::{disk, keys};
+use super::{calm, disk, keys};
 use crate::config::kind::{Class, Kind, Preset};
 use crate::config::{CertSpec, Endpoint, ServiceSpec};
 
@@ -36,6 +36,7 @@ pub(super) fn check_defaults<'a>(walk: &mut Walk<'a>, defaults: Table<'a>) {
     }
     let _ = walk.optional(&defaults, "class", class);
     let _ = walk.optional(&defaults, "exec-prefix", exec_prefix);
+    let _ = calm::read(walk, &defaults);
     let _ = walk.optional(&defaults, "endpoint", endpoint::read);
     let _ = walk.optional(&defaults, "proof-timeout", timeout);
     let _ = walk.optional(&defaults, "hook-timeout", timeout);
@@ -87,6 +88,7 @@ fn read<'a>(
     let written_endpoints = walk.optional(table, "endpoint", endpoint::read);
     let written_class = walk.optional(table, "class", class);
     let exec_prefix = walk.optional(table, "exec-prefix", exec_prefix);
+    let calm = calm::read(walk, table);
     let preset = kind.map(Kind::preset);
     let hooks = hooks(walk, table, preset);
     // What a kind presets cannot be filled in without it.
@@ -121,6 +123,7 @@ fn read<'a>(
         recover: hooks.recover,
         busy: hooks.busy,
         class,
+        calm: calm?,
         exec_prefix: exec_prefix?.unwrap_or_default(),
         endpoints: endpoints?,
         proof_timeout: proof_timeout?.unwrap_or(proof),

@@ -11,8 +11,8 @@ use crate::policy::plan::{self, Action, DeployReason, Reason, ServiceAction, Wai
 use crate::policy::remember;
 use crate::policy::schedule::{DAY, HOUR, Seed, WEEK, after, date, holds_until};
 use crate::state::{
-    Answer, Ari, Asked, Failure, FailureClass, FilesSeen, LedgerEvent, Promotion, ReloadRecord,
-    Revision, SCHEMA, Served, ServiceSeen, Step, Time,
+    Announcement, Answer, Ari, Asked, Calls, Failure, FailureClass, FilesSeen, LedgerEvent,
+    Promotion, ReloadRecord, Revision, SCHEMA, Served, ServiceSeen, Step, Time,
 };
 
 /// The simulation under way.
@@ -254,6 +254,19 @@ impl<'a> Run<'a> {
             let action = plan::next_service(&this.spec, &this.seen, self.seed, now);
             let (what, why) = match &action {
                 ServiceAction::Wait(wait) => return ahead(wait, object, now),
+                ServiceAction::Announce { takes_place, pairs } => {
+                    let revisions = pairs.iter().cloned().collect();
+                    self.scene.services[index].seen.announced =
+                        Some(Announcement { at: now, takes_place: *takes_place, revisions });
+                    let what = format!("announced for {}", date(*takes_place));
+                    (what, "a reload ends calls".to_owned())
+                }
+                ServiceAction::CountCalls => {
+                    let count = self.outcomes.calls(&object, now);
+                    self.scene.services[index].seen.calls = Some(Calls { at: now, count });
+                    let what = count.map_or("unknown".to_owned(), |count| count.to_string());
+                    (format!("calls that are up: {what}"), "a reload would end them".to_owned())
+                }
                 ServiceAction::Look => {
                     self.scene.services[index].seen.looked_at = Some(now);
                     ("looked at its endpoints".to_owned(), "their last look was a while ago".into())
@@ -271,7 +284,7 @@ impl<'a> Run<'a> {
                     ("settled".to_owned(), "a switch was cut off".into())
                 }
             };
-            let routine = action == ServiceAction::Look;
+            let routine = matches!(action, ServiceAction::Look | ServiceAction::CountCalls);
             self.timeline.push(Entry { at: now, object: object.clone(), what, why, routine });
             last = Some(action);
         }

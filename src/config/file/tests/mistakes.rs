@@ -69,7 +69,7 @@ fn a_key_that_belongs_elsewhere_is_sent_home() {
         &[":9:1: ", "unknown key \"mode\" in [[certificate]]", "the top of the file"],
     );
     told("reload = [\"/bin/true\"]", &["unknown key \"reload\"", "it belongs to [[service]]"]);
-    told("deploy-window = \"sun\"", &["unknown key \"deploy-window\" in [[certificate]]"]);
+    told("deploy-window = \"sun\"", &["unknown key \"deploy-window\"", "to [[service]]"]);
 }
 
 #[test]

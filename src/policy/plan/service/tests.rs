@@ -23,6 +23,7 @@ fn spec() -> ServiceSpec {
         busy: None,
         class: crate::config::kind::Class::Hot,
         exec_prefix: Vec::new(),
+        calm: crate::config::calm::Calm::default(),
         endpoints: Vec::new(),
         proof_timeout: MINUTE,
         hook_timeout: MINUTE,
@@ -70,6 +71,8 @@ fn service(pairs: Vec<PairSeen>, seen: Served) -> ServiceSeen {
         seen: [(ENDPOINT.to_owned(), seen)].into(),
         endpoints: [(ENDPOINT.to_owned(), "pbx".to_owned())].into(),
         by_hand: false,
+        calls: None,
+        announced: None,
     }
 }
 
