@@ -4,6 +4,7 @@
 
 pub mod ca;
 pub mod calm;
+pub mod compatibility;
 pub mod file;
 pub mod kind;
 
@@ -214,6 +215,12 @@ pub struct ServiceSpec {
     pub calm: calm::Calm,
     /// What the hook puts before the product's own commands: `docker exec asterisk`.
     pub exec_prefix: Vec<String>,
+    /// Families of phones and peers that connect to it.
+    pub clients: Vec<compatibility::Family>,
+    /// Domains behind the @ that are called at it.
+    pub sip_domains: Vec<Identifier>,
+    /// What a client will stumble over is a reason not to deploy by itself.
+    pub strict_lint: bool,
     /// Where to look.
     pub endpoints: Vec<Endpoint>,
     /// How long to look for the new certificate.

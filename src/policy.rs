@@ -5,6 +5,7 @@
 //! - [`budget`]: what we allow ourselves to ask of a CA.
 //! - [`verdict`]: what the endpoints say about a switch.
 //! - [`calm`], [`window`]: when a service may be disturbed.
+//! - [`lint`]: will phones and trunks accept this certificate?
 //! - [`words`]: what may be said of a certificate, and the observation behind it.
 //! - [`remember`]: what a try leaves behind in the state.
 //! - [`simulate`]: the same plan, run ahead.
@@ -14,6 +15,7 @@
 
 pub mod budget;
 pub mod calm;
+pub mod lint;
 pub mod plan;
 pub mod remember;
 pub mod schedule;

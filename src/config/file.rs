@@ -7,6 +7,7 @@ mod accepted;
 mod calm;
 mod certificate;
 mod challenge;
+mod clients;
 mod disk;
 mod endpoint;
 mod issuer;

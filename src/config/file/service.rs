@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::endpoint::{self, Written};
 use super::target::{self, Owned};
 use super::walk::{At, Declared, Read, Reported, Table, Value, Walk, listed};
-use super::{calm, disk, keys};
+use super::{calm, clients, disk, keys};
 use crate::config::kind::{Class, Kind, Preset};
 use crate::config::{CertSpec, Endpoint, ServiceSpec};
 
@@ -37,6 +37,7 @@ pub(super) fn check_defaults<'a>(walk: &mut Walk<'a>, defaults: Table<'a>) {
     let _ = walk.optional(&defaults, "class", class);
     let _ = walk.optional(&defaults, "exec-prefix", exec_prefix);
     let _ = calm::read(walk, &defaults);
+    let _ = clients::read(walk, &defaults);
     let _ = walk.optional(&defaults, "endpoint", endpoint::read);
     let _ = walk.optional(&defaults, "proof-timeout", timeout);
     let _ = walk.optional(&defaults, "hook-timeout", timeout);
@@ -89,6 +90,7 @@ fn read<'a>(
     let written_class = walk.optional(table, "class", class);
     let exec_prefix = walk.optional(table, "exec-prefix", exec_prefix);
     let calm = calm::read(walk, table);
+    let clients = clients::read(walk, table);
     let preset = kind.map(Kind::preset);
     let hooks = hooks(walk, table, preset);
     // What a kind presets cannot be filled in without it.
@@ -107,6 +109,7 @@ fn read<'a>(
     let (name, chosen, layout, hooks) = (name.clone()?.it, chosen?, layout?, hooks?);
     let owned: Vec<Owned> = chosen.iter().flat_map(|name| layout.owned(name)).collect();
     disk::check_targets(walk, &owned);
+    let clients = clients?;
     let class = written_class?.or(preset.map(|preset| preset.class)).unwrap_or(Class::Hot);
     let (proof, hook) = match class {
         Class::Hot | Class::Drain => (PROOF_TIMEOUT, HOOK_TIMEOUT),
@@ -125,6 +128,9 @@ fn read<'a>(
         class,
         calm: calm?,
         exec_prefix: exec_prefix?.unwrap_or_default(),
+        clients: clients.families,
+        sip_domains: clients.sip_domains,
+        strict_lint: clients.strict,
         endpoints: endpoints?,
         proof_timeout: proof_timeout?.unwrap_or(proof),
         hook_timeout: hook_timeout?.unwrap_or(hook),

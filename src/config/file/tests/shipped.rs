@@ -68,7 +68,9 @@ fn every_shipped_example_is_sound_as_it_is_and_switched_on() {
     let mut seen = 0;
     for entry in folder.read_dir().unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|e| e == "toml") {
+        // The table of phones is no configuration; its own test reads it.
+        let is_table = path.ends_with("compatibility.toml");
+        if !is_table && path.extension().is_some_and(|e| e == "toml") {
             let text = std::fs::read_to_string(&path).unwrap();
             for text in [switched_on(&text), text] {
                 // `kamailio.toml` shows two ways to write one key.
