@@ -30,6 +30,8 @@ pub(super) fn step(needs: Needs) -> io::Result<()> {
         std::env::var(variable).ok()?.parse().ok()
     }
 
+    #[cfg(test)]
+    cut::step()?;
     let count = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
     if *CRASH_AT == Some(count) {
         std::process::abort();
@@ -45,4 +47,39 @@ pub(super) fn step(needs: Needs) -> io::Result<()> {
 #[inline]
 pub(super) fn step(_: Needs) -> io::Result<()> {
     Ok(())
+}
+
+/// The same in this very thread, for tests that try thousands of ends: from an operation on, none
+/// is done any more, as after the end of a process.
+#[cfg(all(test, debug_assertions))]
+pub(crate) mod cut {
+    use std::cell::Cell;
+
+    thread_local! {
+        static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
+    }
+
+    /// How many operations are still done; `None`: all.
+    pub(crate) fn after(operations: Option<u64>) {
+        LEFT.set(operations);
+    }
+
+    /// Whether an operation was asked for that is not done any more.
+    pub(crate) fn is_over() -> bool {
+        LEFT.get() == Some(0)
+    }
+
+    pub(super) fn step() -> std::io::Result<()> {
+        match LEFT.get() {
+            None => Ok(()),
+            Some(0 | 1) => {
+                LEFT.set(Some(0));
+                Err(rustix::io::Errno::IO.into())
+            }
+            Some(left) => {
+                LEFT.set(Some(left - 1));
+                Ok(())
+            }
+        }
+    }
 }
