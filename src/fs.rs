@@ -12,6 +12,7 @@ mod handle;
 mod lock;
 mod open;
 mod place;
+mod seen;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,10 +21,11 @@ pub use folder::{
     StagedDir, exchange, link_new, list, make_dir, move_new, remove, remove_tree, stage_dir,
 };
 pub use guard::{guarded, guarded_for, secret};
-pub use handle::{Folder, Seen, is_remote};
+pub use handle::{Folder, is_remote};
 pub use lock::Lock;
 pub use open::{append_line, changed_at, open_file, open_folder, read, read_if_there};
 pub use place::{Owner, PREFIX, Staged, commit_all, replace, stage, sweep};
+pub use seen::Seen;
 
 /// Why something could not be done to a file or folder.
 #[derive(Debug, thiserror::Error)]

@@ -145,7 +145,11 @@ fn content_of(file: &DroppedFile) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig {
+        cases: 96,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn no_upload_is_lost_by_any_sequence_of_deeds_and_ends(
