@@ -347,3 +347,50 @@ fn a_file_that_grows_without_end_holds_its_neighbour_up_for_seconds_only() {
     });
     assert_eq!(names(&folder.look()), ["good.pem", "growing.pem"], "it came to rest");
 }
+
+#[test]
+fn a_member_of_the_group_can_upload_and_read_the_answer_and_no_more() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt as _;
+    use std::process::{Command, Stdio};
+
+    const GROUP: u32 = 12345;
+    if !nix::unistd::Uid::effective().is_root() {
+        // Only root can be somebody else.
+        return;
+    }
+    let folder = Folder::new();
+    std::fs::set_permissions(folder.dir.path(), PermissionsExt::from_mode(0o711)).unwrap();
+    let spec = UploadSpec {
+        dir: folder.path.clone(),
+        group: Some(GROUP.to_string()),
+        poll: false,
+        trust_anchor: None,
+        fetch_intermediates: false,
+    };
+    DropFolder::open(&spec).unwrap();
+    let can = |uid: u32, program: &str, path: &Path| {
+        let mut command = Command::new(program);
+        command.arg(path).uid(uid).gid(GROUP).stdin(Stdio::null());
+        let output = command.stdout(Stdio::piped()).stderr(Stdio::null()).output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    };
+    assert!(can(2001, "tee", &folder.at("theirs.pem")).is_some(), "it can be put there");
+    assert!(can(2001, "ls", &folder.path).is_none(), "but not be listed");
+    assert!(can(2001, "rm", &folder.at("good.pem")).is_none(), "nor others' be removed");
+    assert!(can(2002, "rm", &folder.at("theirs.pem")).is_none(), "nor another member's");
+    let dropped = folder.look();
+    assert_eq!(names(&dropped), ["good.pem", "theirs.pem"]);
+    assert_eq!(dropped.files.iter().map(|file| file.uid).collect::<Vec<_>>(), [0, 2001]);
+    folder.drop.waiting("missing: a key").unwrap();
+    folder.drop.rejected(&keys_of(&dropped, "theirs"), "it is empty", quiet()).unwrap();
+    let read = |name: &str| can(2001, "cat", &folder.at(name));
+    assert_eq!(read("REASON.txt").as_deref(), Some("it is empty"));
+    assert_eq!(read("WAITING.txt").as_deref(), Some("missing: a key"));
+    assert!(can(2001, "ls", &folder.at("rejected")).is_none(), "what is refused is ours");
+    folder.drop.accepted(&folder.look().keys(), &[], "it is live", quiet()).unwrap();
+    let time = can(2001, "ls", &folder.at("accepted")).unwrap();
+    let told = format!("accepted/{}/ACCEPTED.txt", time.trim());
+    assert_eq!(read(&told).as_deref(), Some("it is live"));
+    assert!(can(2001, "rm", &folder.at(&told)).is_none());
+}

@@ -128,6 +128,40 @@ fn a_group_may_write_and_pass_but_not_list() {
 }
 
 #[test]
+fn a_group_that_cannot_be_given_is_told_with_the_next_step() {
+    use std::os::unix::process::CommandExt as _;
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().canonicalize().unwrap();
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "store::drop::tests::the_work_of_somebody_else", "--ignored"]);
+    child.env("PBXCERT_TEST_DROP", path.join("drop/pbx"));
+    if is_root() {
+        std::os::unix::fs::chown(&path, Some(65534), Some(65534)).unwrap();
+        child.uid(65534).gid(65534);
+    }
+    let output = child.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+    assert_eq!(std::fs::read_dir(path.join("drop")).unwrap().count(), 0, "nothing half is left");
+}
+
+#[test]
+#[ignore = "run by the test above, in a process of its own that is not root's"]
+fn the_work_of_somebody_else() {
+    let Some(path) = std::env::var_os("PBXCERT_TEST_DROP") else { return };
+    let spec = UploadSpec { group: Some("0".to_owned()), ..spec(Path::new(&path)) };
+    let error = DropFolder::open(&spec).unwrap_err().to_string();
+    assert!(
+        error.ends_with(
+            "pbx: the system does not let us give it to the group 0; make it yourself where its \
+             files are kept, writable for the uploaders, and leave out `drop-group`"
+        ),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_way_that_others_can_change_is_not_gone() {
     let dir = tempfile::tempdir().unwrap();
     let way = dir.path().canonicalize().unwrap().join("way");
