@@ -121,10 +121,10 @@ impl Model {
     }
 
     fn ours(&self, end: Option<u64>, deed: impl Fn(&DropFolder) -> Result<(), Error>) {
-        cut::after(end);
+        cut::at(end);
         let done = deed(&self.lab.folder);
         let over = cut::is_over();
-        cut::after(None);
+        cut::at(None);
         assert!(over || done.is_ok(), "{done:?}");
     }
 
@@ -177,10 +177,10 @@ fn ends(decide: impl Fn(&DropFolder, &[FileKey]) -> Result<(), Error>) -> u64 {
             lab.put(name, name);
         }
         let keys = lab.look().keys();
-        cut::after(Some(n));
+        cut::at(Some(n));
         let done = decide(&lab.folder, &keys);
         let over = cut::is_over();
-        cut::after(None);
+        cut::at(None);
         let dropped = lab.look();
         let left = dropped.keys().len();
         assert!(left == 3 || left == 0, "operation {n} left {left} files: {:?}", lab.tree());
@@ -208,4 +208,42 @@ fn an_end_before_any_operation_leaves_all_files_of_an_upload_or_none() {
     });
     let rejected = ends(|folder, keys| folder.rejected(keys, "no", at()));
     assert!(accepted > 20 && rejected > 15, "only {accepted} and {rejected} operations");
+}
+
+#[test]
+fn an_uploader_who_is_quicker_at_any_moment_loses_nothing() {
+    type Decide = fn(&DropFolder, &[FileKey]) -> Result<(), Error>;
+    let accept: Decide = |folder, keys| folder.accepted(keys, &[], "yes", at());
+    let reject: Decide = |folder, keys| folder.rejected(keys, "no", at());
+    let mut in_time = 0;
+    for (decide, kind) in [(accept, "file"), (reject, "file"), (accept, "link"), (reject, "link")] {
+        for n in 1..40 {
+            let lab = Lab::new();
+            lab.put("cert.pem", "OLD");
+            lab.put(".new", "A NEW UPLOAD");
+            let keys = lab.look().keys();
+            let (path, new) = (lab.path.clone(), kind == "file");
+            cut::in_before(n, move || {
+                if !new {
+                    std::fs::rename(path.join(".new"), path.join("new.pem")).unwrap();
+                    symlink("new.pem", path.join(".new")).unwrap();
+                }
+                std::fs::rename(path.join(".new"), path.join("cert.pem")).unwrap();
+            });
+            decide(&lab.folder, &keys).unwrap();
+            cut::at(None);
+            if lab.path.join(".new").symlink_metadata().is_ok() {
+                break;
+            }
+            let there = lab.look();
+            let read: Vec<String> = there.files.iter().map(content_of).collect();
+            assert_eq!(read, ["A NEW UPLOAD"], "operation {n}: {:?}", lab.tree());
+            let is_link = |entry: &String| lab.path.join(entry).is_symlink();
+            let links: Vec<String> = lab.tree().into_iter().filter(is_link).collect();
+            assert!(links.is_empty() == new, "{links:?}");
+            assert!(links.iter().all(|link| !link.contains('/')), "{links:?}");
+            in_time += 1;
+        }
+    }
+    assert!(in_time > 20, "only {in_time} moments");
 }
