@@ -7,7 +7,8 @@
 //!                       rev/<n>/     cert.pem chain.pem key.pem meta.json
 //!   node/services/<name>/            state.json lock saved/<certificate>/
 //!   node/                            history.jsonl history.1.jsonl instance.key daemon.json
-//!                                    generation challenge/ lock
+//!                                    generation challenge/ uploads/<certificate>.json lock
+//!   drop/<certificate>/              what is uploaded; may be elsewhere
 //! ```
 //!
 //! **Who writes.** One role per file: a [`CertificateWriter`] exists only while the certificate's
@@ -29,6 +30,7 @@ mod order;
 mod record;
 mod revision;
 mod service;
+mod upload;
 
 use std::path::{Path, PathBuf};
 
@@ -62,6 +64,14 @@ pub enum Error {
         /// What is wrong with it.
         #[source]
         source: cert::Error,
+    },
+    /// A drop folder cannot be made or used.
+    #[error("cannot use the drop folder {path}: {reason}")]
+    DropFolder {
+        /// The folder.
+        path: PathBuf,
+        /// Why not, and what to do.
+        reason: String,
     },
     /// A file or folder could not be read or written.
     #[error(transparent)]

@@ -1,10 +1,15 @@
 //! What is looked after, and where something can happen to it.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::config::{Config, Install};
+use jiff::Timestamp;
+
+use crate::config::{CertSpec, Config, Install, Source};
+use crate::fs;
+use crate::policy::schedule;
 use crate::store::Store;
+use crate::watch::Folders;
 
 /// What is looked after.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -30,18 +35,43 @@ pub(super) fn objects(config: &Config) -> BTreeSet<Object> {
 }
 
 /// Folders in which something can happen that is worth a look.
-pub(super) fn watched(config: &Config, store: &Store) -> BTreeSet<PathBuf> {
-    let mut paths = BTreeSet::from([store.wake_dir()]);
+pub(super) fn watched(config: &Config, store: &Store) -> Folders {
+    let mut folders = Folders::default();
+    folders.told.insert(store.wake_dir());
     for install in config.services.iter().flat_map(|s| s.install.values()) {
         for (path, _) in install.targets() {
-            paths.extend(path.parent().map(Path::to_path_buf));
+            folders.told.extend(path.parent().map(Path::to_path_buf));
         }
         if let Install::Folder { dir, .. } = install {
             // A folder that is swapped or removed tells so in the one above it.
-            paths.extend(dir.parent().map(Path::to_path_buf));
+            folders.told.extend(dir.parent().map(Path::to_path_buf));
         }
     }
-    paths
+    for certificate in config.certificates.iter().filter(|c| is_uploaded(c)) {
+        let dir = &certificate.upload.dir;
+        if certificate.upload.poll || fs::is_remote(dir) {
+            folders.polled.insert(dir.clone());
+        } else {
+            folders.told.insert(dir.clone());
+            folders.told.extend(dir.parent().map(Path::to_path_buf));
+        }
+    }
+    folders
+}
+
+/// Whether it may come from a drop folder.
+fn is_uploaded(certificate: &CertSpec) -> bool {
+    certificate.source != Source::Acme
+}
+
+/// When to look at it again although nothing was told: a lost event costs a day at most, an hour
+/// where somebody may be waiting for his upload.
+pub(super) fn at_the_latest(object: &Object, config: &Config, now: Timestamp) -> Timestamp {
+    let uploaded = match object {
+        Object::Certificate(name) => config.certificate(name).is_some_and(is_uploaded),
+        Object::Service(_) => false,
+    };
+    schedule::after(now, if uploaded { schedule::HOUR } else { schedule::DAY })
 }
 
 /// Tokens of orders under way: their responses stay.

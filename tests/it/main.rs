@@ -7,6 +7,7 @@ mod acme_pebble;
 mod ca;
 mod crash;
 mod daemon;
+mod drop_folder;
 mod habits;
 mod host;
 mod hostile;
