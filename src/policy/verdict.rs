@@ -153,6 +153,9 @@ pub fn shown(served: &Served) -> String {
 pub fn may_go_back(saved: &Leaf, now: Timestamp) -> Result<(), String> {
     let validity = saved.validity;
     let (what, end) = (saved.fingerprint.short(), date(validity.not_after));
+    if saved.is_placeholder() {
+        return Err(format!("the certificate before, {what}, is a self-signed placeholder"));
+    }
     if now > validity.not_after {
         return Err(format!("the certificate before, {what}, ended at {end}"));
     }

@@ -7,7 +7,8 @@ use crate::state::{PairState, Revision, Served, ServiceState, Step};
 /// A status word and the observation behind it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Word {
-    /// `issued`, `installed`, `installed in 1 of 2`, `live`, `live in 2 of 3`, `not live`.
+    /// `issued`, `installed`, `installed in 1 of 2`, `live`, `live in 2 of 3`, `not live`; after
+    /// `placeholder, ` when it is no more than that.
     pub word: String,
     /// What was seen, where and when, or what is missing for the next word.
     pub because: String,
@@ -57,6 +58,8 @@ pub fn certificate_word(certificate: &str, newest: &Revision, services: &[Wantin
     } else {
         ("issued".to_owned(), issued(newest, &because(Reached::Issued)))
     };
+    // Whatever was seen of it: a client does not trust it.
+    let word = if newest.is_placeholder() { format!("placeholder, {word}") } else { word };
     Word { word, because }
 }
 

@@ -12,7 +12,7 @@ use super::{Error, PRIVATE_FILE};
 use crate::cert;
 use crate::cert::bundle::{Bundle, PrivateKey, digest_hex};
 use crate::fs::{self, Owner, StagedDir};
-use crate::state::{Revision, SCHEMA};
+use crate::state::{Origin, Revision, SCHEMA};
 
 const CERT: &str = "cert.pem";
 const CHAIN: &str = "chain.pem";
@@ -129,7 +129,11 @@ pub(super) fn look(dir: &Path, number: u64) -> Result<Seen, Error> {
                 leaf: bundle.leaf().clone(),
                 chain_length: bundle.chain().len() - 1,
                 committed_at: Timestamp::try_from(committed_at).unwrap_or(Timestamp::UNIX_EPOCH),
-                origin: "rebuilt from its files".to_owned(),
+                origin: if bundle.leaf().is_placeholder() {
+                    Origin::Placeholder
+                } else {
+                    Origin::Other("rebuilt from its files".to_owned())
+                },
             };
             Seen::Rebuilt(Box::new(Meta { revision, files: files.digests() }), why)
         }

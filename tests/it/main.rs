@@ -13,6 +13,7 @@ mod hostile;
 mod lab;
 mod licences;
 mod line;
+mod manual_plan;
 mod mishaps;
 mod ranks;
 mod source;

@@ -12,7 +12,7 @@ use super::super::{Error, PRIVATE, Subject, order};
 use super::{CertificateStore, LastNumber, number};
 use crate::cert::bundle::Bundle;
 use crate::fs::{self, Lock, Owner};
-use crate::state::{Asked, CertState, OrderJournal, Revision, SCHEMA};
+use crate::state::{Asked, CertState, OrderJournal, Origin, Revision, SCHEMA};
 
 /// How many revisions are kept beyond the live ones, those before them and the newest.
 const SPARE: usize = 3;
@@ -55,7 +55,7 @@ impl CertificateWriter {
         &self,
         bundle: &Bundle,
         asked: Option<Asked>,
-        origin: &str,
+        origin: impl Into<Origin>,
         now: Timestamp,
     ) -> Result<Revision, Error> {
         if let Some(newest) = self.newest()? {
@@ -74,7 +74,7 @@ impl CertificateWriter {
             leaf: bundle.leaf().clone(),
             chain_length: bundle.chain().len() - 1,
             committed_at: now,
-            origin: origin.to_owned(),
+            origin: origin.into(),
         };
         let folder = self.folder(number);
         let staged = fs::stage_dir(&folder)?;
