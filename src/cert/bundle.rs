@@ -299,7 +299,8 @@ fn is_issuer_of(
         && child.issuer().as_raw() != child.subject().as_raw()
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+/// DER as PEM text with this label.
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     use base64::prelude::{BASE64_STANDARD, Engine as _};
 
     let body = Zeroizing::new(BASE64_STANDARD.encode(der));

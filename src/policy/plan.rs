@@ -13,7 +13,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 pub use certificate::{next, resumes, wish};
-pub use manual::{next_manual, placeholder_validity};
+pub use manual::{next_manual, placeholder_validity, wants_request};
 pub use service::next_service;
 
 /// The next step for a certificate.

@@ -25,6 +25,7 @@ impl Reconciler<'_> {
         let writer = wait_for(&spec.name, || store.try_lock(now()), self.progress).await?;
         let mut pass = Pass::nothing();
         self.finish(&writer, spec)?;
+        writer.retire_csrs(spec, &self.live(&spec.name)?)?;
         for _ in 0..MOST_ACTIONS {
             if self.stop.get() {
                 return Ok(pass);
@@ -40,6 +41,9 @@ impl Reconciler<'_> {
                     self.world.confirmed.set(true);
                 }
                 Action::Wait(wait) => {
+                    if self.config.mode == Mode::On && plan::wants_request(spec, &seen, now) {
+                        self.request(&writer, spec).await?;
+                    }
                     pass.findings.extend(findings(spec, &seen, now));
                     return Ok(Pass { wait, ..pass });
                 }

@@ -266,6 +266,17 @@ impl Reconciler<'_> {
         Ok(used)
     }
 
+    /// Revisions that were seen in service.
+    pub(super) fn live(&self, certificate: &str) -> Result<Vec<u64>, Error> {
+        let mut live = Vec::new();
+        for service in self.store.services()? {
+            let state = self.store.service(&service)?.state()?;
+            let pair = state.pairs.get(certificate);
+            live.extend(pair.and_then(|pair| pair.promoted.as_ref()).map(|p| p.revision));
+        }
+        Ok(live)
+    }
+
     fn count(&self, order: &OrderJournal, exempt: bool) -> Result<(), Error> {
         let event = LedgerEvent::Issued { identifiers: order.asked.identifiers.clone(), exempt };
         self.enter(&order.asked.issuer, event)

@@ -10,7 +10,7 @@ use crate::deploy::on_disk;
 use crate::policy::plan::{self, Reason};
 use crate::policy::schedule::date;
 use crate::state::{Finding, Foreign, Observed, Origin, Severity};
-use crate::store::CertificateWriter;
+use crate::store::{CertificateWriter, Csr};
 
 impl Reconciler<'_> {
     /// Makes a placeholder and commits it; from there on it goes the way of every revision.
@@ -36,6 +36,27 @@ impl Reconciler<'_> {
         );
         self.say(&format!("{}: {text}", spec.name));
         self.tell(spec, "placeholder", &text, Some(revision.number))
+    }
+
+    /// The signing request that waits for its answer; one is made when there is none.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made or written.
+    pub(super) async fn request(
+        &self,
+        writer: &CertificateWriter,
+        spec: &CertSpec,
+    ) -> Result<Csr, Error> {
+        if let Some(csr) = writer.standing_csr(spec)? {
+            return Ok(csr);
+        }
+        let key = self.new_key(spec.key).await?;
+        let csr = writer.csr_with(spec, &key, self.world.now())?;
+        let text = format!("a signing request lies in {}", csr.path.display());
+        self.say(&format!("{}: {text}", spec.name));
+        self.tell(spec, "csr", &text, None)?;
+        Ok(csr)
     }
 
     /// The key of the placeholder before, if it is still of the kind that is wanted.
@@ -78,13 +99,19 @@ pub(super) fn finding(spec: &CertSpec, seen: &Observed, now: Timestamp) -> Optio
             Severity::Critical,
             format!(
                 "a self-signed placeholder stands in for {}: the service can start, but phones, \
-                 trunks and browsers do not trust it; upload a certificate into {folder}/",
+                 trunks and browsers do not trust it; upload a certificate into {folder}/ \
+                 (the request for it: `pbxcert csr {}`)",
+                spec.name, spec.name
+            ),
+        ),
+        (None, None) if spec.source == Source::Manual && seen.certificate().is_none() => (
+            Severity::Critical,
+            format!(
+                "there is no certificate yet; upload one into {folder}/ (the request for it: \
+                 `pbxcert csr {}`)",
                 spec.name
             ),
         ),
-        (None, None) if spec.source == Source::Manual && seen.certificate().is_none() => {
-            (Severity::Critical, format!("there is no certificate yet; upload one into {folder}/"))
-        }
         (_, Some(foreign)) if spec.source == Source::Manual && now <= foreign.not_after => (
             Severity::Warning,
             format!(

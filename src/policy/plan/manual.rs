@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::certificate::clock;
 use super::{Action, Reason, Wait, Why};
 use crate::cert::Validity;
-use crate::config::CertSpec;
+use crate::config::{CertSpec, Source};
 use crate::policy::schedule::{DAY, HOUR, after, before, date};
 use crate::state::{Observed, Revision};
 
@@ -57,6 +57,17 @@ fn renewal(spec: &CertSpec, there: &Revision, now: Timestamp) -> (Timestamp, Rea
         return (now, Reason::Changed("a date that fits the clock".to_owned()));
     }
     (after(validity.not_before, validity.lifetime() * 2 / 3), Reason::Lifetime)
+}
+
+/// Whether a signing request is to lie ready for a person: there is no certificate, or the last
+/// third of its life has begun, and no CA gives the next one by itself.
+pub fn wants_request(spec: &CertSpec, seen: &Observed, now: Timestamp) -> bool {
+    let by_hand = spec.source == Source::Manual || spec.source == Source::Auto && seen.unreachable;
+    by_hand
+        && seen.certificate().is_none_or(|newest| {
+            let validity = newest.leaf.validity;
+            now >= after(validity.not_before, validity.lifetime() * 2 / 3)
+        })
 }
 
 /// What is waited for: a person with a file.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+use super::super::csr::{self, CsrRecord};
 use super::super::record::{self, Read};
 use super::super::revision::{self, Meta, Seen};
 use super::super::{Error, PRIVATE, Subject, order};
@@ -151,6 +152,7 @@ impl CertificateWriter {
         let state = record::read::<CertState>(&self.state_file())?;
         let last = record::read::<LastNumber>(&self.last_file())?;
         let order = order::read(&self.dir)?;
+        let csr = record::read::<CsrRecord>(&csr::json(&self.dir))?;
         let mut revisions = Vec::new();
         for number in self.numbers()? {
             revisions.push((number, revision::look(&self.folder(number), number)?));
@@ -168,6 +170,10 @@ impl CertificateWriter {
         }
         if let Read::Broken(reason) = last {
             self.move_aside(self.last_file(), &reason, now)?;
+        }
+        if let Read::Broken(reason) = csr {
+            // Its key stays: the request may have been handed out.
+            self.move_aside(csr::json(&self.dir), &reason, now)?;
         }
         match order {
             Read::Broken(reason) => {

@@ -1,6 +1,5 @@
 use super::*;
 use crate::cert::PLACEHOLDER;
-use crate::config::Source;
 use crate::policy::plan::next;
 use crate::policy::samples::{
     at, day, failure, issuer, leaf, name, revision, seed, spec as auto_spec,
@@ -140,4 +139,18 @@ fn a_certificate_of_ours_is_never_followed_by_a_placeholder() {
             assert!(!matches!(action, Action::Placeholder(_)), "{action:?}");
         }
     }
+}
+
+#[test]
+fn a_request_lies_ready_while_there_is_none_and_in_the_last_third_of_life() {
+    let mut seen = Observed::default();
+    assert!(wants_request(&manual(), &seen, day(0.0)));
+    assert!(!wants_request(&auto_spec(), &seen, day(0.0)), "the CA can be asked");
+    seen.unreachable = true;
+    assert!(wants_request(&auto_spec(), &seen, day(0.0)));
+    seen.newest = Some(placeholder(day(0.0)));
+    assert!(wants_request(&manual(), &seen, day(1.0)), "a placeholder is none");
+    seen.newest = Some(revision(1, day(0.0), DAY * 90));
+    assert!(!wants_request(&manual(), &seen, day(59.9)));
+    assert!(wants_request(&manual(), &seen, day(60.1)));
 }
