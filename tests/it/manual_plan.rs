@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use pbxcert::clock::Clock as _;
 use pbxcert::state::{Origin, Severity, Step};
 
+use crate::host::Host;
 use crate::lab::{Lab, Manner, fingerprint_on_disk};
 
 fn hours(n: i64) -> SignedDuration {
@@ -124,4 +125,58 @@ async fn there_is_no_way_back_to_a_placeholder() {
         fingerprint_on_disk(&lab.target("fullchain.pem")),
         lab.newest().unwrap().leaf.fingerprint
     );
+}
+
+#[tokio::test]
+async fn in_manual_mode_a_request_lies_ready_and_its_answer_needs_no_key() {
+    let lab = manual().await;
+    lab.pass().await;
+    let store = lab.store.certificate("pbx").unwrap();
+    let folder = lab.config.state_dir.join("shared/certificates/pbx");
+    let pem = std::fs::read_to_string(folder.join("csr.pem")).expect("a request was made");
+    assert_eq!(lab.history().iter().filter(|what| *what == "csr").count(), 1);
+    lab.clock.forward(hours(24));
+    lab.pass().await;
+    assert_eq!(std::fs::read_to_string(folder.join("csr.pem")).unwrap(), pem, "one until used");
+
+    // The shop answers; the key is found, and the certificate takes the placeholder's place.
+    let key = store.waiting_keys().unwrap().remove(0);
+    let bundle = lab.ca.answer(&pem, key, lab.clock.now());
+    let writer = store.try_lock(lab.clock.now()).unwrap().unwrap();
+    let revision = writer.commit(&bundle, None, Origin::Upload, lab.clock.now()).unwrap();
+    drop(writer);
+    let passes = lab.pass().await;
+    assert_eq!(lab.state().pairs["pbx"].promoted.as_ref().unwrap().revision, revision.number);
+    assert!(passes["pbx"].findings.is_empty(), "{passes:?}");
+    // Live: nothing waits any more, and none is made before the last third of its life.
+    lab.pass().await;
+    assert!(!folder.join("csr.key").exists() && !folder.join("csr.pem").exists());
+    lab.clock.forward(hours(24 * 61));
+    lab.pass().await;
+    assert!(folder.join("csr.key").exists());
+    assert_eq!(lab.ca.orders.get(), 0);
+}
+
+#[tokio::test]
+async fn the_verb_prints_the_request_alone_and_writes_it_where_it_is_asked_to() {
+    let host = Host::new().await;
+    let out = host.dir.path().join("for-the-shop.csr");
+    let first = host.pbxcert(&["csr", "pbx", "--out", out.to_str().unwrap()]).await.expect(0);
+    assert!(first.out.starts_with("-----BEGIN CERTIFICATE REQUEST-----\n"), "{first:?}");
+    assert!(first.out.ends_with("-----END CERTIFICATE REQUEST-----\n"), "{first:?}");
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), first.out);
+    assert!(first.err.contains("give it to your web shop or company CA"), "{first:?}");
+    let again = host.pbxcert(&["csr", "pbx"]).await.expect(0);
+    assert_eq!(again.out, first.out);
+    let other = host.pbxcert(&["csr", "pbx", "--new"]).await.expect(0);
+    assert_ne!(other.out, first.out);
+    let made = host.history().into_iter().filter(|event| event.what == "csr").count();
+    assert_eq!(made, 2);
+    host.pbxcert(&["csr", "door"]).await.expect(64).says("no certificate \"door\"");
+    let openssl = std::process::Command::new("openssl")
+        .args(["req", "-verify", "-noout", "-in"])
+        .arg(&out)
+        .output()
+        .expect("openssl is installed");
+    assert!(openssl.status.success(), "{openssl:?}");
 }
