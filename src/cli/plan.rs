@@ -64,7 +64,12 @@ pub(super) fn print(
         scene.services.push(ServiceScene { spec: spec.clone(), seen });
     }
     if let Some(days) = days {
-        steps = ahead(&mut scene, &seed, days, now)?;
+        // What waits for a person cannot be run ahead: it stays as it is.
+        let by_hand = |step: &Step| {
+            certificates.iter().any(|c| c.name == step.object && c.issuers.is_empty())
+        };
+        steps.retain(by_hand);
+        steps.extend(ahead(&mut scene, &seed, days, now)?);
     }
     steps.sort_by_key(|s| s.at.unwrap_or(Timestamp::MAX));
     if json {

@@ -218,6 +218,15 @@ mod tests {
     }
 
     #[test]
+    fn a_placeholder_is_never_only_live() {
+        let newest = Revision { origin: crate::state::Origin::Placeholder, ..newest() };
+        let (state, endpoints) = (live(), [ENDPOINT.to_owned()]);
+        let services = [Wanting { service: "web", state: &state, endpoints: &endpoints }];
+        assert_eq!(certificate_word("pbx", &newest, &services).word, "placeholder, live");
+        assert_eq!(certificate_word("pbx", &newest, &[]).word, "placeholder, issued");
+    }
+
+    #[test]
     fn a_service_that_serves_something_else_later_loses_the_word() {
         let lies = state(Step::Proved, true, Some(served(&other().leaf, day(61.0))));
         let word = word_of(&[&lies]);

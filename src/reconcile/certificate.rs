@@ -101,8 +101,8 @@ impl Reconciler<'_> {
         let foreign_in_service =
             if proved.is_none() { self.foreign_in_service(spec, now)? } else { None };
         let state = store.state()?;
-        let unreachable = false;
-        Ok(Observed { newest, state, order, ledger, time, unreachable, foreign_in_service })
+        let seen = Observed { newest, state, order, ledger, time, ..Observed::default() };
+        Ok(Observed { foreign_in_service, ..seen })
     }
 
     /// Whether the CA's clock agrees with ours.

@@ -180,3 +180,48 @@ async fn the_verb_prints_the_request_alone_and_writes_it_where_it_is_asked_to() 
         .expect("openssl is installed");
     assert!(openssl.status.success(), "{openssl:?}");
 }
+
+#[tokio::test]
+async fn a_placeholder_is_critical_wherever_somebody_looks() {
+    let host = Host::new().await;
+    let manual = host.head() + "source = \"manual\"\n";
+    host.configure(&format!("{manual}{}", host.service_table(&host.reload(), "")));
+    host.pbxcert(&["renew"]).await;
+    let status = host.status().await;
+    assert_eq!(status["certificates"][0]["state"], "placeholder, live", "{status}");
+    let next = status["certificates"][0]["next"].as_str().unwrap();
+    assert!(next.starts_with("a placeholder serves until "), "{next}");
+    let run = host.pbxcert(&["verify"]).await.expect(2);
+    assert!(run.out.contains("a self-signed placeholder, which no client trusts"), "{run:?}");
+    let ahead = host.pbxcert(&["plan", "--days", "90"]).await.expect(0);
+    assert!(ahead.out.contains("upload a certificate into"), "{ahead:?}");
+}
+
+#[tokio::test]
+async fn a_placeholder_from_a_wrong_clock_does_not_stop_the_clock_from_being_set() {
+    let lab = manual().await;
+    lab.clock.forward(hours(24 * 4000));
+    lab.pass().await;
+    assert_eq!(lab.newest().unwrap().number, 1);
+    lab.clock.forward(hours(-24 * 4000 + 1));
+    lab.pass().await;
+    let newest = lab.newest().unwrap();
+    assert_eq!(newest.number, 2);
+    assert!(newest.leaf.validity.contains(lab.clock.now()));
+    assert_eq!(fingerprint_on_disk(&lab.target("fullchain.pem")), newest.leaf.fingerprint);
+}
+
+#[tokio::test]
+async fn not_even_a_person_deploys_a_placeholder_over_what_works() {
+    let lab = manual().await;
+    lab.pass().await;
+    let foreign = lab.plant_foreign_pair(60);
+    let service = lab.store.service("sip").unwrap();
+    let writer = service.try_lock(lab.clock.now()).unwrap().unwrap();
+    let mut state = service.state().unwrap();
+    state.pairs.get_mut("pbx").unwrap().forced = true;
+    writer.remember(&state).unwrap();
+    drop(writer);
+    lab.pass().await;
+    assert_eq!(fingerprint_on_disk(&lab.target("fullchain.pem")), foreign.fingerprint);
+}
