@@ -51,9 +51,71 @@ pub struct Revision {
     pub chain_length: usize,
     /// When it was committed.
     pub committed_at: Timestamp,
-    /// Where it came from: the CA's certificate URL, say.
-    pub origin: String,
+    /// Where it came from.
+    pub origin: Origin,
 }
+
+impl Revision {
+    /// Whether it only stands in for a certificate that is not there yet.
+    pub fn is_placeholder(&self) -> bool {
+        self.origin == Origin::Placeholder
+    }
+}
+
+/// Where a revision came from. One text in the record, as it has always been.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(from = "String", into = "String")]
+pub enum Origin {
+    /// A CA gave it.
+    Authority {
+        /// The certificate's URL (RFC 8555 section 7.4.2).
+        url: String,
+    },
+    /// From elsewhere, in words.
+    Other(String),
+    /// Made here and signed by its own key, so that a service can start.
+    Placeholder,
+    /// Somebody uploaded it.
+    Upload,
+}
+
+impl From<String> for Origin {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            PLACEHOLDER => Self::Placeholder,
+            UPLOAD => Self::Upload,
+            _ if text.contains("://") => Self::Authority { url: text },
+            _ => Self::Other(text),
+        }
+    }
+}
+
+impl From<&str> for Origin {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl From<Origin> for String {
+    fn from(origin: Origin) -> Self {
+        origin.to_string()
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Authority { url } => url,
+            Self::Other(text) => text,
+            Self::Placeholder => PLACEHOLDER,
+            Self::Upload => UPLOAD,
+        })
+    }
+}
+
+const PLACEHOLDER: &str = "placeholder";
+
+const UPLOAD: &str = "upload";
 
 /// What the planner remembers of a certificate. Written by the network role only.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -321,6 +383,32 @@ pub struct Observed {
     pub ledger: Ledger,
     /// What is known of the time.
     pub time: Time,
+    /// The CA cannot reach this host: without any certificate yet a placeholder is made.
+    pub unreachable: bool,
+    /// A valid certificate of somebody else that a service of this one has or serves: never
+    /// replaced by a placeholder. Looked for only while there is no certificate of ours.
+    pub foreign_in_service: Option<Foreign>,
+}
+
+impl Observed {
+    /// The newest revision that is more than a placeholder.
+    pub fn certificate(&self) -> Option<&Revision> {
+        self.newest.as_ref().filter(|newest| !newest.is_placeholder())
+    }
+
+    /// The newest revision when it is a placeholder.
+    pub fn placeholder(&self) -> Option<&Revision> {
+        self.newest.as_ref().filter(|newest| newest.is_placeholder())
+    }
+}
+
+/// A certificate of somebody else in a service of ours.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Foreign {
+    /// The service.
+    pub service: String,
+    /// Its last second.
+    pub not_after: Timestamp,
 }
 
 /// An order under way, as the planner sees it.

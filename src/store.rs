@@ -4,6 +4,7 @@
 //! state-dir/                                          may be passed through by others (0711)
 //!   shared/issuers/<issuer>/         account.json rehearsal-account.json ledger.json lock
 //!   shared/certificates/<name>/      state.json order.json order.key last.json lock
+//!                                    csr.json csr.key csr.pem csr.txt csr-<n>.key
 //!                       rev/<n>/     cert.pem chain.pem key.pem meta.json
 //!   node/services/<name>/            state.json lock saved/<certificate>/
 //!   node/                            history.jsonl history.1.jsonl instance.key daemon.json
@@ -23,6 +24,7 @@
 //! pbxcert wrote is [`Error::Newer`], and never written over.
 
 mod certificate;
+mod csr;
 mod drop;
 mod issuer;
 mod node;
@@ -41,6 +43,7 @@ use crate::fs::{self, Lock, Owner, make_dir};
 use crate::state::{Event, Finding, SCHEMA, Severity};
 
 pub use certificate::{CertificateStore, CertificateWriter};
+pub use csr::Csr;
 pub use drop::{DropFolder, Dropped, DroppedFile, FileKey};
 pub use issuer::IssuerStore;
 pub use node::DaemonRecord;

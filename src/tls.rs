@@ -4,6 +4,8 @@
 //! expired or made by nobody. Only one thing is checked here: that the server holds the private
 //! key of what it shows, because no phone gets past that.
 
+mod roots;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -17,6 +19,8 @@ use rustls::{
 };
 
 use crate::cert::{self, Fingerprint, Leaf};
+
+pub use roots::{BadAnchor, Roots, roots};
 
 /// Why TLS cannot be spoken with these parts.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-use super::{Error, Identifier, KeyType, Leaf};
+use super::{Error, Identifier, KeyType, Leaf, Validity};
 
 /// A private key in PKCS#8; wiped when dropped, never shown.
 #[derive(Clone)]
@@ -90,6 +90,49 @@ impl PrivateKey {
         params.distinguished_name = rcgen::DistinguishedName::new();
         let request = params.serialize_request(&self.pair()?).map_err(csr)?;
         Ok(request.der().to_vec())
+    }
+
+    /// A signing request as web shops take it: all identifiers as subject alternative names, and
+    /// the first DNS name that fits (64 characters, RFC 5280 appendix A.1) as common name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::csr`].
+    pub fn csr_with_name(&self, identifiers: &[Identifier]) -> Result<Vec<u8>, Error> {
+        let csr = |e: rcgen::Error| Error::Csr(e.to_string());
+        let params = named(identifiers).map_err(csr)?;
+        Ok(params.serialize_request(&self.pair()?).map_err(csr)?.der().to_vec())
+    }
+
+    /// A certificate signed by its own key, for servers, marked as our placeholder.
+    ///
+    /// # Errors
+    ///
+    /// When an identifier cannot be encoded or signing fails.
+    pub fn self_signed(
+        &self,
+        identifiers: &[Identifier],
+        validity: Validity,
+    ) -> Result<Bundle, Error> {
+        let bad = |e: rcgen::Error| Error::Certificate(e.to_string());
+        let mut params = named(identifiers).map_err(bad)?;
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, super::PLACEHOLDER);
+        // In rcgen's type of time, which is no dependency of ours.
+        let epoch = rcgen::date_time_ymd(1970, 1, 1);
+        params.not_before = epoch + since_1970(validity.not_before);
+        params.not_after = epoch + since_1970(validity.not_after);
+        params.is_ca = rcgen::IsCa::ExplicitNoCa;
+        params.key_usages =
+            vec![rcgen::KeyUsagePurpose::DigitalSignature, rcgen::KeyUsagePurpose::KeyEncipherment];
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+        // The same key signs one after the other: no two may have one number.
+        let start = validity.not_before.as_second().to_be_bytes();
+        let number = digest::digest(&digest::SHA256, &[self.public(), &start[..]].concat());
+        let mut number = number.as_ref()[..16].to_vec();
+        number[0] = number[0] & 0x7f | 0x40;
+        params.serial_number = Some(number.into());
+        let der = params.self_signed(&self.pair()?).map_err(bad)?.der().clone();
+        Bundle::from_ders(vec![der], self.clone())
     }
 
     fn pair(&self) -> Result<rcgen::KeyPair, Error> {
@@ -228,6 +271,26 @@ pub fn digest_hex(bytes: &[u8]) -> String {
     super::hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
+/// The identifiers as alternative names, the first DNS name that fits as common name.
+fn named(identifiers: &[Identifier]) -> Result<rcgen::CertificateParams, rcgen::Error> {
+    let names: Vec<String> = identifiers.iter().map(ToString::to_string).collect();
+    let fits = |name: &&Identifier| matches!(name, Identifier::Dns(name) if name.len() <= LONGEST_COMMON_NAME);
+    let common = identifiers.iter().find(fits).or(identifiers.first()).map(ToString::to_string);
+    let mut params = rcgen::CertificateParams::new(names)?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    if let Some(common) = common.filter(|name| name.len() <= LONGEST_COMMON_NAME) {
+        params.distinguished_name.push(rcgen::DnType::CommonName, common);
+    }
+    Ok(params)
+}
+
+/// `ub-common-name` of RFC 5280 appendix A.1.
+const LONGEST_COMMON_NAME: usize = 64;
+
+fn since_1970(at: jiff::Timestamp) -> std::time::Duration {
+    super::span(jiff::Timestamp::UNIX_EPOCH, at)
+}
+
 fn is_issuer_of(
     candidate: &x509_parser::certificate::X509Certificate<'_>,
     child: &x509_parser::certificate::X509Certificate<'_>,
@@ -236,7 +299,8 @@ fn is_issuer_of(
         && child.issuer().as_raw() != child.subject().as_raw()
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+/// DER as PEM text with this label.
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     use base64::prelude::{BASE64_STANDARD, Engine as _};
 
     let body = Zeroizing::new(BASE64_STANDARD.encode(der));

@@ -65,7 +65,12 @@ pub(super) fn print(
         scene.services.push(ServiceScene { spec: spec.clone(), seen });
     }
     if let Some(days) = days {
-        steps = ahead(&mut scene, &seed, days, now)?;
+        // What waits for a person cannot be run ahead: it stays as it is.
+        let by_hand = |step: &Step| {
+            certificates.iter().any(|c| c.name == step.object && c.issuers.is_empty())
+        };
+        steps.retain(by_hand);
+        steps.extend(ahead(&mut scene, &seed, days, now)?);
     }
     steps.sort_by_key(|s| s.at.unwrap_or(Timestamp::MAX));
     if json {
@@ -100,6 +105,9 @@ fn certificate_step(name: &str, action: Action, now: Timestamp) -> Step {
             ("ask the CA when to renew", Some(now), "its last answer is due for renewal".to_owned())
         }
         Action::Issue { reason, .. } => ("order", Some(now), reason.to_string()),
+        Action::Placeholder(reason) => {
+            ("make a self-signed placeholder", Some(now), reason.to_string())
+        }
         Action::Rehearse(reason) => ("rehearse the order", Some(now), reason.to_string()),
         Action::Wait(wait) => ("wait", wait.until, wait.why.to_string()),
     };

@@ -171,6 +171,9 @@ fn certificates(
         let (next_at, next) = match reconciler.next(spec, &seen, now) {
             Action::AskRenewalInfo => (Some(now), "ask the CA when to renew".to_owned()),
             Action::Issue { reason, .. } => (Some(now), format!("order: {reason}")),
+            Action::Placeholder(reason) => {
+                (Some(now), format!("make a self-signed placeholder: {reason}"))
+            }
             Action::Rehearse(reason) => (Some(now), format!("rehearse: {reason}")),
             Action::Wait(wait) => (wait.until, wait.why.to_string()),
         };

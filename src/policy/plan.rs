@@ -5,6 +5,7 @@
 //! the answer is the same.
 
 mod certificate;
+mod manual;
 mod service;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 pub use certificate::{next, resumes, wish};
+pub use manual::{next_manual, placeholder_validity, wants_request};
 pub use service::next_service;
 
 /// The next step for a certificate.
@@ -29,6 +31,9 @@ pub enum Action {
         /// Inside an ARI window: does not count against the budget.
         exempt: bool,
     },
+    /// Make a self-signed certificate, with the key of the placeholder before it if there is one, so
+    /// that the services can start.
+    Placeholder(Reason),
     /// Try the names at the rehearsal directory first; an order under way as with `Issue`.
     Rehearse(Reason),
     /// Nothing to do before a certain time.

@@ -98,11 +98,19 @@ impl Reconciler<'_> {
         for certificate in &spec.certificates {
             let pair = state.pairs.get(certificate).cloned().unwrap_or_default();
             let install = spec.install.get(certificate);
-            let files = install.map_or(FilesSeen::Untouched, |i| on_disk::observe(i, &pair));
+            let newest = self.store.certificate(certificate)?.newest()?;
+            let mut files = install.map_or(FilesSeen::Untouched, |i| on_disk::observe(i, &pair));
+            if newest.as_ref().is_some_and(|newest| newest.is_placeholder())
+                && files == FilesSeen::Untouched
+                && let Some(leaf) = install.and_then(on_disk::any_leaf_on_disk)
+            {
+                // A real certificate takes the place of what was there before us; this may not.
+                files = FilesSeen::Foreign(Box::new(leaf));
+            }
             let min_age = self.config.certificate(certificate).map(|c| c.min_age);
             pairs.push(PairSeen {
                 certificate: certificate.clone(),
-                newest: self.store.certificate(certificate)?.newest()?,
+                newest,
                 min_age: min_age.unwrap_or_default(),
                 state: pair,
                 files,

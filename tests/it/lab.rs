@@ -23,7 +23,7 @@ use pbxcert::store::Store;
 use pbxcert::world::World;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -228,6 +228,20 @@ impl LabCa {
             pbxcert::cert::bundle::PrivateKey::generate(pbxcert::cert::KeyType::EcdsaP256).unwrap();
         let names: Vec<_> = names.iter().map(|n| n.parse().unwrap()).collect();
         let pem = self.sign(&key.csr(&names).unwrap(), now, lifetime);
+        Bundle::parse(pem.as_bytes(), key).unwrap()
+    }
+}
+
+impl LabCa {
+    /// What a web shop sends for a request, put together with the key that was found for it.
+    pub fn answer(
+        &self,
+        request: &str,
+        key: pbxcert::cert::bundle::PrivateKey,
+        now: Timestamp,
+    ) -> Bundle {
+        let request = CertificateSigningRequestDer::from_pem_slice(request.as_bytes()).unwrap();
+        let pem = self.sign(&request, now, self.lifetime.get());
         Bundle::parse(pem.as_bytes(), key).unwrap()
     }
 }

@@ -14,6 +14,7 @@ mod hostile;
 mod lab;
 mod licences;
 mod line;
+mod manual_plan;
 mod mishaps;
 mod ranks;
 mod source;

@@ -1,6 +1,7 @@
 //! The next step of a service.
 
 mod damage;
+mod placeholder;
 mod rest;
 
 use std::time::Duration;
@@ -159,6 +160,7 @@ fn candidate(pair: &PairSeen, seen: &ServiceSeen, now: Timestamp) -> Candidate {
     };
     let wait = held(pair, newest, old, now)
         .or_else(|| dates(pair, newest, now))
+        .or_else(|| placeholder::kept_back(pair, newest, seen, now))
         .or_else(|| quiet_at(pair, now).map(|at| Wait { until: Some(at), why: Why::Quiet }))
         .or_else(|| if forced { None } else { automatic() });
     wait.map_or(Candidate::Ready(newest.number, reason), Candidate::Later)
@@ -372,7 +374,9 @@ impl Old {
         let of_use = |leaf: &&Leaf| {
             leaf.identifiers.iter().any(|held| names.iter().any(|name| held.covers(name)))
         };
+        // What a placeholder serves nobody can use: nothing is lost with it.
         let leaves = looks.iter().filter_map(|served| served.leaf()).filter(of_use);
+        let leaves = leaves.filter(|leaf| newest.is_placeholder() || !leaf.is_placeholder());
         let first = leaves.map(|leaf| leaf.validity).min_by_key(|validity| validity.not_after);
         first.map_or(Self::Nothing, Self::Ends)
     }

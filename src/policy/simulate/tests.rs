@@ -1,3 +1,5 @@
+mod placeholder;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
