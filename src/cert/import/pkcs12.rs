@@ -64,10 +64,14 @@ fn whole(bytes: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
 
 /// The SafeContents of one part, opened when it is locked.
 fn contents(found: &mut Found<'_>, info: Element<'_>) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    if let Some(plain) = plain_content(info) {
-        return Ok(plain);
+    let kind = info.inside(SEQUENCE).and_then(|mut info| info.value(OID)).ok_or(DAMAGED)?;
+    if kind == DATA {
+        return plain_content(info).ok_or(DAMAGED);
     }
-    let (algorithm, data) = encrypted_content(info).ok_or(Problem::OldCipher(Form::Pkcs12))?;
+    if kind != ENCRYPTED {
+        return Err(Problem::OldCipher(Form::Pkcs12));
+    }
+    let (algorithm, data) = encrypted_content(info).ok_or(DAMAGED)?;
     let opened = locked::open(Form::Pkcs12, algorithm, &data, found.password, &mut found.budget)?;
     // A wrong password may go unnoticed until here.
     whole(&opened).ok_or_else(|| found.not_opened())
@@ -76,7 +80,7 @@ fn contents(found: &mut Found<'_>, info: Element<'_>) -> Result<Zeroizing<Vec<u8
 /// EncryptedData, RFC 5652 section 8.
 fn encrypted_content(info: Element<'_>) -> Option<(Reader<'_>, Zeroizing<Vec<u8>>)> {
     let mut info = info.inside(SEQUENCE)?;
-    (info.value(OID)? == ENCRYPTED).then_some(())?;
+    info.any()?;
     let mut data = info.enter(CONTEXT_0)?.enter(SEQUENCE)?;
     data.number()?;
     let mut content = data.enter(SEQUENCE)?;

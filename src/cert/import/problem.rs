@@ -107,8 +107,7 @@ impl Problem {
             Self::CurveSpelledOut => format!(
                 "the private key does not name its curve but writes it out in numbers, which hardly \
                  any server reads: convert it with `openssl ec -in {file} -param_enc named_curve \
-                 -out new.key` and upload new.key; should that not help, order the certificate \
-                 anew with a key made by pbxcert (`pbxcert csr`)"
+                 -out new.key` and upload new.key"
             ),
             Self::Csr => "this is a certificate signing request: the question to a CA, not its \
                           answer. Send it to the CA, or paste it into the CA's web form, and \
@@ -169,7 +168,8 @@ impl Problem {
             ),
             Self::Rounds(form, rounds) => format!(
                 "it takes {rounds} rounds to turn its password into a key, and {ROUNDS} are the \
-                 most for all files together: upload it alone, or {}",
+                 most for all files together: {}{}",
+                if *rounds <= ROUNDS { "upload it alone, or " } else { "" },
                 form.next(false, &file)
             ),
             Self::Scrypt(form, mebibytes) => format!(

@@ -4,6 +4,8 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 use super::*;
 
+mod hostile;
+
 fn folder() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import")
 }
@@ -91,7 +93,7 @@ fn problems() -> Vec<Problem> {
         Problem::PublicKey,
         Problem::RsaSize(65_536),
         Problem::Rounds(Form::Key, 2_147_483_647),
-        Problem::Rounds(Form::Pkcs12, 2_147_483_647),
+        Problem::Rounds(Form::Pkcs12, 600_000),
         Problem::Scrypt(Form::Key, 1024),
         Problem::Scrypt(Form::Pkcs12, 1024),
         Problem::SshKey,
