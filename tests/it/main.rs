@@ -16,6 +16,7 @@ mod line;
 mod mishaps;
 mod ranks;
 mod source;
+mod upload;
 mod verbs;
 
 #[path = "../real/mod.rs"]
