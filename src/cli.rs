@@ -227,6 +227,10 @@ fn run_verb(arguments: Arguments) -> Result<u8, Failed> {
             clap_complete::generate(shell, &mut command, "pbxcert", &mut std::io::stdout());
             Ok(exit::DONE)
         }
+        Verb::Internal { arguments } if arguments == ["parse"] => {
+            crate::confine::internal();
+            Ok(exit::DONE)
+        }
         Verb::Internal { arguments } => {
             show::line(&service::internal(&arguments));
             Ok(exit::DONE)

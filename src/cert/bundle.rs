@@ -48,13 +48,27 @@ impl PrivateKey {
     /// When there is none, or it is of a kind that we cannot use.
     pub fn from_pem(pem: &[u8]) -> Result<Self, Error> {
         let der = PrivateKeyDer::from_pem_slice(pem).map_err(|e| Error::Key(e.to_string()))?;
-        let pair = rcgen::KeyPair::try_from(&der).map_err(|e| Error::Key(e.to_string()))?;
+        Self::from_der(&der)
+    }
+
+    /// Takes a private key in DER: PKCS#8, PKCS#1 or SEC1.
+    ///
+    /// # Errors
+    ///
+    /// When it is of a kind that we cannot use.
+    pub fn from_der(der: &PrivateKeyDer<'_>) -> Result<Self, Error> {
+        let pair = rcgen::KeyPair::try_from(der).map_err(|e| Error::Key(e.to_string()))?;
         Ok(Self::from_pair(&pair, Zeroizing::new(pair.serialize_der())))
     }
 
     fn from_pair(pair: &rcgen::KeyPair, pkcs8: Zeroizing<Vec<u8>>) -> Self {
         let public = pair.subject_public_key_info();
         Self { pkcs8, kind: kind_of(&public), public }
+    }
+
+    /// PKCS#8 in DER.
+    pub fn pkcs8(&self) -> &[u8] {
+        &self.pkcs8
     }
 
     /// PKCS#8 in PEM.

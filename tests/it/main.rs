@@ -18,6 +18,7 @@ mod manual_plan;
 mod mishaps;
 mod ranks;
 mod source;
+mod upload;
 mod verbs;
 
 #[path = "../real/mod.rs"]
