@@ -20,7 +20,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::config::Proxy;
-use crate::config::alerts::{AlertSpec, Level, Login, Way};
+use crate::config::alerts::{AlertSpec, ChannelSpec, EmailSpec, Level, Login, Way};
 use crate::state::alert::Message;
 
 pub use heartbeat::{Verdict, beat};
@@ -53,23 +53,39 @@ pub trait Notifier {
     -> BoxFuture<'a, Result<(), Error>>;
 }
 
-/// The channels of the configuration, in its order. Nothing is opened or read yet.
+/// The channels of the configuration, in its order; every recipient of e-mail is one, so that an
+/// address that is refused keeps nothing from the others, and nothing reaches them twice. Nothing
+/// is opened or read yet.
 pub fn channels(spec: &AlertSpec) -> Vec<Rc<dyn Notifier>> {
-    let mut named: Vec<String> = Vec::new();
+    let mut names: Vec<String> = Vec::new();
     let mut channels: Vec<Rc<dyn Notifier>> = Vec::new();
-    for channel in &spec.channels {
-        let first = name(&channel.way);
-        let mut name = first.clone();
-        let mut count = 1;
-        while named.contains(&name) {
-            count += 1;
-            name = format!("{first} #{count}");
+    for ChannelSpec { least, way } in &spec.channels {
+        for way in single(way) {
+            let name = unused(name(&way), &names);
+            names.push(name.clone());
+            let proxy = spec.proxy.clone();
+            channels.push(Rc::new(Channel { name, least: *least, way, proxy, limit: LIMIT }));
         }
-        named.push(name.clone());
-        let (way, proxy) = (channel.way.clone(), spec.proxy.clone());
-        channels.push(Rc::new(Channel { name, least: channel.least, way, proxy, limit: LIMIT }));
     }
     channels
+}
+
+/// One way for each recipient.
+fn single(way: &Way) -> Vec<Way> {
+    match way {
+        Way::Email(mail) => {
+            let one = |to: &String| EmailSpec { to: vec![to.clone()], ..mail.clone() };
+            mail.to.iter().map(one).map(Way::Email).collect()
+        }
+        other => vec![other.clone()],
+    }
+}
+
+/// The name, with a number behind it where it is taken.
+fn unused(name: String, taken: &[String]) -> String {
+    let numbered = (2..).map(|number| format!("{name} #{number}"));
+    let free = std::iter::once(name.clone()).chain(numbered).find(|name| !taken.contains(name));
+    free.expect("there are more numbers than channels")
 }
 
 /// A channel of the configuration.

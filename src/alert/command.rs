@@ -1,5 +1,7 @@
 //! A program of the operator: the message in its environment.
 
+use std::time::Duration;
+
 use super::{LIMIT, json, text};
 use crate::config::alerts::CommandSpec;
 use crate::hook;
@@ -8,6 +10,9 @@ use crate::state::alert::Message;
 /// The kernel takes no variable that is longer than 128 KiB, and JSON may write a character in
 /// six.
 const MOST: usize = 16 * 1024;
+
+/// So much earlier than the channel's own limit, so that what it printed is told.
+const LEAD: Duration = Duration::from_secs(3);
 
 /// Runs it; it has taken the message when it ends with 0.
 pub(super) async fn send(spec: &CommandSpec, message: &Message) -> Result<(), String> {
@@ -27,7 +32,7 @@ pub(super) async fn send(spec: &CommandSpec, message: &Message) -> Result<(), St
         ("JSON", json::of(message, MOST)),
     ];
     let variables = variables.map(|(name, value)| (format!("PBXCERT_{name}"), value));
-    let output = hook::run(&spec.run, &variables, LIMIT).await.map_err(|e| chain(&e))?;
+    let output = hook::run(&spec.run, &variables, LIMIT - LEAD).await.map_err(|e| chain(&e))?;
     if output.done() {
         return Ok(());
     }

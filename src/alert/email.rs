@@ -14,7 +14,7 @@ use super::{LIMIT, password, text};
 use crate::config::alerts::{EmailSpec, Level, MailTls};
 use crate::state::alert::Message;
 
-/// Sends to all recipients at once; the server has taken it for each of them, or for none.
+/// Sends it; the server has taken it for every recipient, or for none.
 pub(super) async fn send(
     spec: &EmailSpec,
     message: &Message,

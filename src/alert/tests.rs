@@ -1,7 +1,6 @@
 use super::*;
 use crate::config::alerts::{
-    Address, ChannelSpec, CommandSpec, EmailSpec, Format, JournalSpec, LogAddress, MailTls,
-    SyslogSpec, WebhookSpec,
+    Address, CommandSpec, Format, JournalSpec, LogAddress, MailTls, SyslogSpec, WebhookSpec,
 };
 use crate::state::alert::Attachment;
 
@@ -68,9 +67,19 @@ async fn failure(way: Way) -> String {
 #[test]
 fn names_tell_no_secret_and_are_all_different() {
     let slack = || webhook(Address::Written("https://hooks.slack.com/services/T0/B0/tok".into()));
+    let mail = EmailSpec {
+        to: vec!["NOC <noc@pbx.de>".into(), "b@pbx.de".into()],
+        from: "pbx@pbx.de".into(),
+        server: "mail.pbx.de".into(),
+        port: 587,
+        tls: MailTls::StartTls,
+        login: None,
+        trust_anchor: None,
+    };
     let ways = vec![
         slack(),
         slack(),
+        Way::Email(mail),
         webhook(Address::File("/etc/pbxcert/url".into())),
         Way::Command(CommandSpec { run: vec!["/bin/page".into(), "secret".into()] }),
         Way::Syslog(SyslogSpec { address: LogAddress::Udp("log:514".into()), facility: 3 }),
@@ -82,6 +91,8 @@ fn names_tell_no_secret_and_are_all_different() {
         [
             "webhook hooks.slack.com",
             "webhook hooks.slack.com #2",
+            "e-mail to NOC <noc@pbx.de>",
+            "e-mail to b@pbx.de",
             "webhook of /etc/pbxcert/url",
             "command /bin/page",
             "syslog udp://log:514",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UdpSocket;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use super::digest::{Asker, Challenge};
 use super::response::{Found, Response, read};
@@ -282,19 +282,28 @@ impl Wire for Datagrams<'_> {
         let mut pause = T1;
         loop {
             self.socket.send(request).await?;
-            let until = Instant::now() + pause;
-            while let Ok(received) = timeout_at(until, self.socket.recv(&mut buffer)).await {
-                // What is no answer to this request is somebody else's, or an old one.
-                if let Found::Response(response, _) = read(&buffer[..received?], true)
-                    && response.answers(branch)
-                {
-                    if response.code >= 200 {
-                        return Ok(response);
-                    }
-                    pause = T2;
+            let mut patience = pause;
+            while let Ok(response) = timeout(patience, self.hear(branch, &mut buffer)).await {
+                let response = response?;
+                if response.code >= 200 {
+                    return Ok(response);
                 }
+                patience = T2;
             }
             pause = (pause * 2).min(T2);
+        }
+    }
+}
+
+impl Datagrams<'_> {
+    /// The next response to this request; what is none is somebody else's, or an old one.
+    async fn hear(&self, branch: &str, buffer: &mut [u8]) -> Result<Response, Error> {
+        loop {
+            let count = self.socket.recv(buffer).await?;
+            match read(&buffer[..count], true) {
+                Found::Response(response, _) if response.answers(branch) => return Ok(response),
+                _ => {}
+            }
         }
     }
 }
