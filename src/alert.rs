@@ -42,10 +42,16 @@ pub trait Notifier {
     /// two channels of one configuration have the same name.
     fn name(&self) -> &str;
 
-    /// The quietest that it is for. Whoever was told of something quieter hears no more of it;
-    /// whether the end of something louder comes through is for the caller to decide.
+    /// The quietest that it is for.
     fn least(&self) -> Level {
         Level::Notice
+    }
+
+    /// Whether the message is for it: what is loud enough, and every recovery, however quiet,
+    /// because nobody may go on looking for what is over. Whoever sends asks first; a message that
+    /// is sent all the same (a test) goes out.
+    fn takes(&self, message: &Message) -> bool {
+        message.recovered || message.level >= self.least()
     }
 
     /// Sends one message; returns when the other side has taken it.
@@ -69,6 +75,30 @@ pub fn channels(spec: &AlertSpec) -> Vec<Rc<dyn Notifier>> {
     }
     channels
 }
+
+/// Tells every heartbeat of the configuration the loudest level that is open; `None`
+/// where there is no heartbeat. The error names each that did not take it.
+pub fn heartbeat(spec: &AlertSpec) -> Option<Heartbeat> {
+    let spec = (!spec.heartbeats.is_empty()).then(|| Rc::new(spec.clone()))?;
+    Some(Rc::new(move |loudest: Option<Level>, _now| {
+        let spec = spec.clone();
+        Box::pin(async move {
+            let words = match loudest {
+                None => "nothing is open".to_owned(),
+                Some(level) => format!("open up to {}", level.word().to_lowercase()),
+            };
+            let failed = beat(&spec, Verdict::of(loudest), &words).await;
+            if failed.is_empty() {
+                return Ok(());
+            }
+            let told: Vec<String> = failed.iter().map(Error::to_string).collect();
+            Err(Error::Failed(told.join("; ")))
+        })
+    }))
+}
+
+/// A sign of life for somebody elsewhere: with the loudest level that is open, and when.
+pub type Heartbeat = Rc<dyn Fn(Option<Level>, Timestamp) -> BoxFuture<'static, Result<(), Error>>>;
 
 /// One way for each recipient.
 fn single(way: &Way) -> Vec<Way> {

@@ -9,7 +9,7 @@ use http::{Request, header};
 use url::Url;
 
 use super::{Error, LIMIT, text, web};
-use crate::config::alerts::{Address, AlertSpec};
+use crate::config::alerts::{Address, AlertSpec, Level};
 
 /// What the daily check says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,6 +25,15 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Of the loudest alert that is open.
+    pub fn of(loudest: Option<Level>) -> Self {
+        match loudest {
+            None | Some(Level::Notice) => Self::Ok,
+            Some(Level::Warning | Level::Urgent) => Self::Warning,
+            Some(Level::Critical) => Self::Critical,
+        }
+    }
+
     /// As it is sent.
     pub fn word(self) -> &'static str {
         match self {

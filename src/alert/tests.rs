@@ -101,6 +101,35 @@ fn names_tell_no_secret_and_are_all_different() {
     assert!(channels.iter().all(|c| c.least() == Level::Warning));
 }
 
+#[test]
+fn a_channel_takes_what_is_loud_enough_and_what_is_over() {
+    let way = webhook(Address::Written("https://m.pbx.de/".into()));
+    let least = |least| {
+        let spec = AlertSpec {
+            channels: vec![ChannelSpec { least, way: way.clone() }],
+            ..AlertSpec::default()
+        };
+        channels(&spec).remove(0)
+    };
+    let over = Message { recovered: true, level: Level::Notice, ..message() };
+    assert!(least(Level::Urgent).takes(&message()) && least(Level::Notice).takes(&message()));
+    assert!(!least(Level::Critical).takes(&message()) && least(Level::Critical).takes(&over));
+}
+
+#[tokio::test]
+async fn a_heartbeat_that_fails_is_told_and_none_is_none() {
+    assert!(heartbeat(&AlertSpec::default()).is_none());
+    let address = Address::Written("http://127.0.0.1:1/S3CRETPATH".into());
+    let spec = AlertSpec { heartbeats: vec![address], ..AlertSpec::default() };
+    let beat = heartbeat(&spec).unwrap();
+    let told = beat(Some(Level::Critical), NOW.parse().unwrap()).await.unwrap_err().to_string();
+    assert!(told.starts_with("heartbeat 127.0.0.1:1: cannot reach"), "{told}");
+    assert!(!told.contains("S3CRET"), "{told}");
+    assert_eq!(Verdict::of(Some(Level::Urgent)), Verdict::Warning);
+    assert_eq!(Verdict::of(Some(Level::Critical)), Verdict::Critical);
+    assert_eq!(Verdict::of(None), Verdict::Ok);
+}
+
 #[tokio::test]
 async fn a_failure_names_the_channel_the_reason_and_the_next_step_without_the_token() {
     // A port that was free a moment ago.
@@ -178,7 +207,8 @@ async fn a_command_finds_the_message_in_its_environment() {
 #[test]
 fn the_readme_documents_every_field_of_the_json_and_no_other() {
     let readme = include_str!("../../README.md");
-    let (_, rest) = readme.split_once("```json\n").expect("README shows the JSON of an alert");
+    let (_, rest) = readme.split_once("`format = \"generic\"` posts").unwrap();
+    let (_, rest) = rest.split_once("```json\n").expect("README shows the JSON of an alert");
     let (shown, _) = rest.split_once("```").unwrap();
     let shown: serde_json::Value = serde_json::from_str(shown).unwrap();
     let sent: serde_json::Value = serde_json::from_str(&json::of(&message(), text::MOST)).unwrap();
