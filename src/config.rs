@@ -2,6 +2,7 @@
 //!
 //! Every value here has been checked; nothing above this module asks "is this set?" again.
 
+pub mod alerts;
 pub mod ca;
 pub mod calm;
 pub mod compatibility;
@@ -35,6 +36,8 @@ pub struct Config {
     pub certificates: Vec<CertSpec>,
     /// Who uses them, in the order written.
     pub services: Vec<ServiceSpec>,
+    /// Who is told, and through what.
+    pub alerts: alerts::AlertSpec,
     /// Files read, the main file first.
     pub files: Vec<PathBuf>,
     /// SHA-256 over the files read, in hex: tells whether daemon and CLI speak of the same.

@@ -9,10 +9,14 @@ pub mod kamailio;
 pub mod nginx;
 pub mod pair;
 pub mod pebble;
+pub mod postfix;
 pub mod process;
+pub mod registrar;
+pub mod sink;
 pub mod site;
 pub mod tls;
 
+mod alerts;
 mod broken;
 mod done;
 mod line;

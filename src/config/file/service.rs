@@ -249,7 +249,8 @@ fn hooks<'a>(walk: &mut Walk<'a>, table: &Table<'a>, preset: Read<Option<&Preset
     })
 }
 
-fn argv<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Vec<String>> {
+/// A program and its arguments.
+pub(super) fn argv<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Vec<String>> {
     let wanted = "a list of the program and its arguments: no shell reads it";
     let elements = walk.elements(value, wanted)?;
     if elements.is_empty() {

@@ -55,6 +55,12 @@ fn keys_in(text: &str) -> Vec<(&'static str, String)> {
             }
         }
     }
+    for alerts in root.get("alerts").map(|v| tables(v.get_ref())).unwrap_or_default() {
+        keys.extend(alerts.keys().map(|k| ("[alerts]", k.get_ref().to_string())));
+        for channel in ["email", "webhook", "command", "syslog", "journal", "sip"] {
+            keys.extend(under(alerts, channel, channel));
+        }
+    }
     for table in tables(root.get("service").unwrap().get_ref()) {
         keys.extend(under(table, "target", "target"));
         keys.extend(under(table, "endpoint", "endpoint"));
