@@ -133,7 +133,9 @@ fn kamailio_is_preset() {
         host: "127.0.0.1".to_owned(),
         port: 5061,
         sni: Some("pbx.de".to_owned()),
+        key: None,
         certificate: "pbx".to_owned(),
+        timeout: Duration::from_secs(5),
     };
     assert_eq!(service.endpoints, [endpoint]);
 }
