@@ -144,7 +144,7 @@ impl<'a> Look<'a> {
             _ => self.conclude(unfinished),
         }
         outcome.map_err(|error| match self.served.answer {
-            Answer::NoHandshake { .. } if !self.asked_for_ours() => {
+            Answer::NoHandshake { .. } if !self.has_shown_anything() => {
                 words::perhaps_old(&error, &self.tap.first())
             }
             _ => Unshaken::Final,
@@ -159,7 +159,9 @@ impl<'a> Look<'a> {
         self.served.answer = modern;
         let heard = old::look(&mut stream, self.sni(), self.endpoint.key).await;
         match heard {
-            Ok(old::Heard::Hello { version, suite, chain }) => {
+            Ok(old::Heard::Hello { version, suite, chain })
+                if old::is_beyond_us(version, suite) =>
+            {
                 self.served.protocol = Some(old::version(version));
                 self.served.answer = old_answer(&old::spoken(version, suite), &chain);
             }
@@ -168,8 +170,8 @@ impl<'a> Look<'a> {
                     self.served.answer = answer;
                 }
             }
-            // It said nothing to an old hello either: the first reason is the better one.
-            Ok(old::Heard::Nothing) | Err(_) => {}
+            // The first reason is the better one.
+            Ok(_) | Err(_) => {}
         }
     }
 
@@ -242,6 +244,11 @@ impl<'a> Look<'a> {
     fn reason(&self, error: &std::io::Error) -> String {
         let sni = self.endpoint.sni.as_deref();
         words::failure(error, &self.tap.first(), sni, self.asked_for_ours())
+    }
+
+    fn has_shown_anything(&self) -> bool {
+        let shown = self.capture.as_ref().map(|c| c.shown()).unwrap_or_default();
+        shown.asked_for_ours || !shown.chain.is_empty()
     }
 
     fn asked_for_ours(&self) -> bool {

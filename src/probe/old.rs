@@ -6,7 +6,7 @@
 
 use std::io;
 
-use rustls::{AlertDescription, CipherSuite};
+use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::config::KeyFamily;
@@ -55,7 +55,16 @@ pub(super) fn version(version: u16) -> String {
 
 /// What is spoken, as the beginning of a sentence.
 pub(super) fn spoken(number: u16, suite: u16) -> String {
-    format!("it speaks {} with {:?}", version(number), CipherSuite::from(suite))
+    let name = SUITES.iter().find(|(code, ..)| *code == suite).map(|(_, _, name)| *name);
+    let name = name.map_or_else(|| format!("cipher {suite:#06x}"), str::to_owned);
+    format!("it speaks {} with {name}", version(number))
+}
+
+/// Whether rustls could never have gone on so. A server that fails with what rustls speaks, too, is
+/// not old, but broken, whatever it shows.
+pub(super) fn is_beyond_us(version: u16, suite: u16) -> bool {
+    let ours = &rustls::crypto::aws_lc_rs::DEFAULT_CIPHER_SUITES;
+    version < 0x0303 || !ours.iter().any(|known| u16::from(known.suite()) == suite)
 }
 
 async fn listen<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Heard> {
@@ -179,8 +188,8 @@ fn hello(sni: Option<&str>, key: Option<KeyFamily>) -> Vec<u8> {
     let mut random = [0; 32];
     // What is never used to derive a key need not be random, only different.
     let _ = aws_lc_rs::rand::fill(&mut random);
-    let suites = SUITES.iter().filter(|(family, _)| key.is_none_or(|k| *family == k));
-    let suites: Vec<u16> = suites.flat_map(|(_, suites)| suites.iter().copied()).collect();
+    let suites = SUITES.iter().filter(|(_, family, _)| key.is_none_or(|k| *family == k));
+    let suites: Vec<u16> = suites.map(|(code, ..)| *code).collect();
     let schemes = SCHEMES.iter().filter(|(family, _)| key.is_none_or(|k| *family == k));
     let schemes: Vec<u16> = schemes.flat_map(|(_, schemes)| schemes.iter().copied()).collect();
     let mut extensions = Vec::new();
@@ -238,20 +247,45 @@ const LEAVE: [u8; 14] = [21, 3, 1, 0, 2, 1, 90, 21, 3, 1, 0, 2, 1, 0];
 /// TLS_EMPTY_RENEGOTIATION_INFO_SCSV (RFC 5746 section 3.3).
 const RENEGOTIATION_INFO: u16 = 0x00ff;
 
-/// By the family of the certificate's key: ECDHE with GCM, CBC and RC4; DHE; RSA key exchange.
-const SUITES: [(KeyFamily, &[u16]); 2] = [
-    (
-        KeyFamily::Ecdsa,
-        &[0xc02b, 0xc02c, 0xc0ac, 0xc0ad, 0xc023, 0xc024, 0xc009, 0xc00a, 0xc008, 0xc007],
-    ),
-    (
-        KeyFamily::Rsa,
-        &[
-            0xc02f, 0xc030, 0xc027, 0xc028, 0xc013, 0xc014, 0xc012, 0xc011, 0x009e, 0x009f, 0x0067,
-            0x006b, 0x0033, 0x0039, 0x0045, 0x0088, 0x0016, 0x009c, 0x009d, 0x003c, 0x003d, 0x002f,
-            0x0035, 0x0041, 0x0084, 0x000a, 0x0005, 0x0004,
-        ],
-    ),
+/// What is offered, for which kind of key, and its name in OpenSSL: ECDHE with GCM, CBC and RC4;
+/// DHE; RSA key exchange.
+const SUITES: [(u16, KeyFamily, &str); 36] = [
+    (0xc02b, KeyFamily::Ecdsa, "ECDHE-ECDSA-AES128-GCM-SHA256"),
+    (0xc02c, KeyFamily::Ecdsa, "ECDHE-ECDSA-AES256-GCM-SHA384"),
+    (0xc023, KeyFamily::Ecdsa, "ECDHE-ECDSA-AES128-SHA256"),
+    (0xc024, KeyFamily::Ecdsa, "ECDHE-ECDSA-AES256-SHA384"),
+    (0xc009, KeyFamily::Ecdsa, "ECDHE-ECDSA-AES128-SHA"),
+    (0xc00a, KeyFamily::Ecdsa, "ECDHE-ECDSA-AES256-SHA"),
+    (0xc008, KeyFamily::Ecdsa, "ECDHE-ECDSA-DES-CBC3-SHA"),
+    (0xc007, KeyFamily::Ecdsa, "ECDHE-ECDSA-RC4-SHA"),
+    (0xc02f, KeyFamily::Rsa, "ECDHE-RSA-AES128-GCM-SHA256"),
+    (0xc030, KeyFamily::Rsa, "ECDHE-RSA-AES256-GCM-SHA384"),
+    (0xc027, KeyFamily::Rsa, "ECDHE-RSA-AES128-SHA256"),
+    (0xc028, KeyFamily::Rsa, "ECDHE-RSA-AES256-SHA384"),
+    (0xc013, KeyFamily::Rsa, "ECDHE-RSA-AES128-SHA"),
+    (0xc014, KeyFamily::Rsa, "ECDHE-RSA-AES256-SHA"),
+    (0xc012, KeyFamily::Rsa, "ECDHE-RSA-DES-CBC3-SHA"),
+    (0xc011, KeyFamily::Rsa, "ECDHE-RSA-RC4-SHA"),
+    (0x009e, KeyFamily::Rsa, "DHE-RSA-AES128-GCM-SHA256"),
+    (0x009f, KeyFamily::Rsa, "DHE-RSA-AES256-GCM-SHA384"),
+    (0x0067, KeyFamily::Rsa, "DHE-RSA-AES128-SHA256"),
+    (0x006b, KeyFamily::Rsa, "DHE-RSA-AES256-SHA256"),
+    (0x0033, KeyFamily::Rsa, "DHE-RSA-AES128-SHA"),
+    (0x0039, KeyFamily::Rsa, "DHE-RSA-AES256-SHA"),
+    (0x0045, KeyFamily::Rsa, "DHE-RSA-CAMELLIA128-SHA"),
+    (0x0088, KeyFamily::Rsa, "DHE-RSA-CAMELLIA256-SHA"),
+    (0x0016, KeyFamily::Rsa, "DHE-RSA-DES-CBC3-SHA"),
+    (0x009c, KeyFamily::Rsa, "AES128-GCM-SHA256"),
+    (0x009d, KeyFamily::Rsa, "AES256-GCM-SHA384"),
+    (0x003c, KeyFamily::Rsa, "AES128-SHA256"),
+    (0x003d, KeyFamily::Rsa, "AES256-SHA256"),
+    (0x002f, KeyFamily::Rsa, "AES128-SHA"),
+    (0x0035, KeyFamily::Rsa, "AES256-SHA"),
+    (0x0041, KeyFamily::Rsa, "CAMELLIA128-SHA"),
+    (0x0084, KeyFamily::Rsa, "CAMELLIA256-SHA"),
+    (0x000a, KeyFamily::Rsa, "DES-CBC3-SHA"),
+    (0x0005, KeyFamily::Rsa, "RC4-SHA"),
+    (0x0004, KeyFamily::Rsa, "RC4-MD5"),
 ];
 
 /// Signatures, SHA-1 and MD5 included: nothing is verified here.
@@ -308,9 +342,8 @@ mod tests {
             let accepted = acceptor.accept().ok().flatten().expect("a whole hello");
             let hello = accepted.client_hello();
             assert_eq!(hello.server_name(), Some("pbx.example"));
-            let offers = |suite| hello.cipher_suites().contains(&suite);
-            assert_eq!(offers(CipherSuite::TLS_RSA_WITH_AES_128_CBC_SHA), rsa);
-            assert_eq!(offers(CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA), ecdsa);
+            let offers = |suite| hello.cipher_suites().contains(&rustls::CipherSuite::from(suite));
+            assert_eq!((offers(0x002f), offers(0xc009)), (rsa, ecdsa));
             let knows = |scheme| hello.signature_schemes().contains(&scheme);
             assert_eq!(knows(rustls::SignatureScheme::RSA_PKCS1_SHA1), rsa);
             assert_eq!(knows(rustls::SignatureScheme::ECDSA_NISTP256_SHA256), ecdsa);
@@ -334,7 +367,9 @@ mod tests {
         let warned = [in_record(ALERT, &[1, 112]), in_record(HANDSHAKE, &messages)].concat();
         assert_eq!(heard(&warned).await, wanted);
         let spoken = spoken(0x0301, 0x002f);
-        assert_eq!(spoken, "it speaks TLS 1.0 with TLS_RSA_WITH_AES_128_CBC_SHA");
+        assert_eq!(spoken, "it speaks TLS 1.0 with AES128-SHA");
+        assert!(is_beyond_us(0x0301, 0xc02f) && is_beyond_us(0x0303, 0x002f));
+        assert!(!is_beyond_us(0x0303, 0xc02f));
     }
 
     #[tokio::test]

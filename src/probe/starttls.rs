@@ -215,8 +215,8 @@ async fn xmpp<S: AsyncRead + AsyncWrite + Unpin>(
          xmlns:stream='http://etherx.jabber.org/streams'>"
     ))
     .await?;
-    let until = ["</stream:features>", "<stream:features/>", "</stream:stream>", "<stream:error"];
-    let (features, _) = talk.until(&until, "XMPP").await?;
+    let until = ["</stream:features>", "<stream:features/>", "</stream:error>", "</stream:stream>"];
+    let features = talk.until(&until, "XMPP").await?;
     if features.contains("<stream:error") {
         let reason = features.split("<stream:error").nth(1).unwrap_or_default();
         return Err(Error::Refused(printable(format!("<stream:error{reason}").as_bytes())));
@@ -228,7 +228,7 @@ async fn xmpp<S: AsyncRead + AsyncWrite + Unpin>(
         return Err(Error::NotOffered);
     }
     talk.say("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
-    let (answer, _) = talk.until(&[">"], "XMPP").await?;
+    let answer = talk.until(&[">"], "XMPP").await?;
     if !answer.trim_start().starts_with("<proceed") {
         return Err(Error::Refused(printable(answer.as_bytes())));
     }
@@ -335,12 +335,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         }
     }
 
-    /// Everything up to the first of these ends, and which it was.
-    async fn until<'e>(
-        &mut self,
-        ends: &[&'e str],
-        protocol: &'static str,
-    ) -> Result<(String, &'e str), Error> {
+    /// Everything up to the first of these ends.
+    async fn until(&mut self, ends: &[&str], protocol: &'static str) -> Result<String, Error> {
         loop {
             match self.unread.iter().find(|byte| !byte.is_ascii_whitespace()) {
                 Some(0x15 | 0x16) => return Err(Error::Tls),
@@ -351,11 +347,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
             }
             let found = ends.iter().filter_map(|end| {
                 let mut windows = self.unread.windows(end.len());
-                Some((windows.position(|window| window == end.as_bytes())? + end.len(), *end))
+                Some(windows.position(|window| window == end.as_bytes())? + end.len())
             });
-            if let Some((length, end)) = found.min() {
+            if let Some(length) = found.min() {
                 let said: Vec<u8> = self.unread.drain(..length).collect();
-                return Ok((String::from_utf8_lossy(&said).into_owned(), end));
+                return Ok(String::from_utf8_lossy(&said).into_owned());
             }
             self.more().await?;
         }

@@ -20,6 +20,9 @@ const KEPT: usize = 128;
 /// Content types of TLS records (RFC 8446 section 5.1): what the first byte of an answer can be.
 const RECORD_TYPES: std::ops::RangeInclusive<u8> = 0x14..=0x18;
 
+/// The content type of an alert.
+const ALERT: u8 = 0x15;
+
 /// The first bytes that came, shared with the [`Tapped`] connection they came over.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tap(Arc<Mutex<Vec<u8>>>);
@@ -105,13 +108,15 @@ pub(super) fn is_impostor(error: &io::Error) -> bool {
 }
 
 /// Whether a hello of an older time may get another answer than this failure, after which nothing
-/// was shown and `first` came first. Some old servers just close on what they do not understand.
+/// was shown and `first` came first. Some old servers just close on what they do not understand; one
+/// that went on with us and refused later is not too old.
 pub(super) fn perhaps_old(error: &io::Error, first: &[u8]) -> Unshaken {
-    let speaks_tls = first.first().is_none_or(|byte| RECORD_TYPES.contains(byte));
-    match cause(error) {
-        Some(Error::AlertReceived(AlertDescription::UnrecognisedName)) => Unshaken::Final,
-        Some(Error::AlertReceived(alert)) => Unshaken::PerhapsOld(Some(*alert)),
-        _ if speaks_tls => Unshaken::PerhapsOld(None),
+    match (cause(error), first.first()) {
+        (Some(Error::AlertReceived(AlertDescription::UnrecognisedName)), _) => Unshaken::Final,
+        (Some(Error::AlertReceived(alert)), Some(&ALERT)) => Unshaken::PerhapsOld(Some(*alert)),
+        (Some(Error::AlertReceived(_)), _) => Unshaken::Final,
+        (Some(Error::PeerIncompatible(_)), _) => Unshaken::PerhapsOld(None),
+        (None, None) => Unshaken::PerhapsOld(None),
         _ => Unshaken::Final,
     }
 }
