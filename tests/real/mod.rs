@@ -28,6 +28,7 @@ mod broken;
 mod done;
 mod guards;
 mod line;
+mod probes;
 mod smoke;
 
 use std::collections::BTreeSet;
