@@ -107,7 +107,8 @@ fn prosody_is_seen_for_its_host_and_asked_for_another_it_refuses() {
     let Some(prosody) = Prosody::start(&pair) else { return };
     let c2s = url("xmpp+starttls", prosody.c2s);
     let direct = [url("xmpps", prosody.direct), url("https", prosody.https)];
-    shows(&leaf, &[&[c2s.clone()], &direct[..]].concat(), &[]);
+    shows(&leaf, std::slice::from_ref(&c2s), &[]);
+    shows(&leaf, &direct, &[]);
     let other = look(&c2s, &["--sni", "elsewhere.example"]);
     assert!(other["text"].as_str().unwrap().contains("refuses STARTTLS"), "{other:#}");
 }
@@ -128,7 +129,7 @@ fn mosquitto_is_seen_and_without_a_certificate_it_is_said_so() {
     let Fresh { pair, leaf, folder: _folder } = fresh();
     let Some(mosquitto) = Mosquitto::start(&pair) else { return };
     let mqtts = url("mqtts", mosquitto.mqtts);
-    shows(&leaf, &[mqtts.clone()], &[]);
+    shows(&leaf, std::slice::from_ref(&mqtts), &[]);
     pair.write_mismatched("localhost");
     mosquitto.reload();
     let text = no_certificate(&mqtts);

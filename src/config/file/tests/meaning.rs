@@ -247,3 +247,32 @@ fn the_hash_is_that_of_the_text() {
     assert_eq!(config(SOUND).hash, config(SOUND).hash);
     assert_ne!(config(SOUND).hash, config(&format!("{SOUND} ")).hash);
 }
+
+#[test]
+fn an_endpoint_has_its_own_limit_and_asks_for_the_kind_of_key_that_is_expected() {
+    let two = format!(
+        "{SOUND}[[certificate]]\nname = \"ec\"\nnames = [\"pbx.de\"]\nkey = \"ecdsa-p256\"\n\
+         [[service]]\nkind = \"nginx\"\ncertificate = [\"pbx\", \"ec\"]\n\
+         target-dir = \"/a/{{certificate}}\"\n"
+    );
+    let asked = |endpoint: &str| -> Vec<(String, Option<KeyFamily>, Duration)> {
+        let endpoints = config(&format!("{two}{endpoint}\n")).services.remove(0).endpoints;
+        endpoints.into_iter().map(|e| (e.certificate, e.key, e.timeout)).collect()
+    };
+    let five = Duration::from_secs(5);
+    // By itself, so that the server's taste does not decide which of the two is seen.
+    assert_eq!(
+        asked(""),
+        [
+            ("pbx".to_owned(), Some(KeyFamily::Rsa), five),
+            ("ec".to_owned(), Some(KeyFamily::Ecdsa), five)
+        ]
+    );
+    let written = "endpoint = { url = \"wss://127.0.0.1:8089\", key = \"ecdsa\", \
+                   certificate = \"ec\", timeout = \"20 s\" }";
+    assert_eq!(
+        asked(written),
+        [("ec".to_owned(), Some(KeyFamily::Ecdsa), Duration::from_secs(20))]
+    );
+    assert_eq!(service("kind = \"nginx\"").endpoints[0].key, None);
+}
