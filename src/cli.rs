@@ -103,6 +103,18 @@ enum Verb {
     },
     /// Look at every endpoint now; exit codes are those of a monitoring plugin
     Verify {
+        /// Look there instead, configured or not: sips://pbx.example:5061, smtp+starttls://...
+        #[arg(long, value_name = "URL")]
+        endpoint: Vec<String>,
+        /// Server name to send to --endpoint instead of its host; "none": send none
+        #[arg(long, value_name = "NAME", requires = "endpoint")]
+        sni: Option<String>,
+        /// Ask --endpoint only for such a certificate: rsa or ecdsa
+        #[arg(long, value_name = "FAMILY", requires = "endpoint")]
+        key: Option<String>,
+        /// How long a look at --endpoint may take
+        #[arg(long, value_name = "SECONDS", default_value_t = 5, requires = "endpoint")]
+        timeout: u64,
         /// Print JSON with stable keys
         #[arg(long)]
         json: bool,
@@ -243,11 +255,15 @@ fn run_verb(arguments: Arguments) -> Result<u8, Failed> {
             plan::print(&context, name.as_deref(), days, Vec::new(), json)?;
             Ok(exit::DONE)
         }
-        Verb::Verify { json } => {
+        Verb::Verify { endpoint: urls, sni, key, timeout, json } => {
             // A monitoring system knows 0 to 3 only.
             let unknown = |failed: Failed| Failed { code: 3, ..failed };
+            if !urls.is_empty() {
+                let asked = verify::Asked { urls, sni, key, timeout };
+                return in_runtime(verify::asked(&asked, json)).map_err(unknown);
+            }
             let context = Context::writing(path).map_err(unknown)?;
-            in_runtime(verify::run(&context, json)).map_err(unknown)
+            in_runtime(verify::configured(&context, json)).map_err(unknown)
         }
         Verb::History { name, lines, json } => {
             status::history(&Context::reading(path)?, name.as_deref(), lines, json)

@@ -6,16 +6,18 @@ pub mod alerts;
 pub mod ca;
 pub mod calm;
 pub mod compatibility;
+pub mod endpoint;
 pub mod file;
 pub mod kind;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cert::{Identifier, KeyType};
+
+pub use endpoint::{Endpoint, KeyFamily, Protocol};
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -292,67 +294,5 @@ impl Content {
     /// Whether the private key is in it.
     pub fn holds_key(self) -> bool {
         matches!(self, Self::Privkey | Self::Combined | Self::FullchainPrivkey)
-    }
-}
-
-/// Where to look at what a service serves.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Endpoint {
-    /// What is spoken there.
-    pub protocol: Protocol,
-    /// Host name or address.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// Server name indication; `None`: none is sent.
-    pub sni: Option<String>,
-    /// The certificate of the service that is expected here.
-    pub certificate: String,
-}
-
-/// What is spoken on an endpoint.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Protocol {
-    /// `https://`
-    Https,
-    /// `sips://`: SIP over TLS; OPTIONS is asked and informs only.
-    Sips,
-    /// `tls://`: the handshake alone.
-    Tls,
-}
-
-impl Endpoint {
-    /// `host:port`, an IPv6 address in brackets.
-    pub fn authority(&self) -> String {
-        let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        if host.contains(':') {
-            format!("[{host}]:{}", self.port)
-        } else {
-            format!("{host}:{}", self.port)
-        }
-    }
-}
-
-/// The endpoint as an address, `sips://127.0.0.1:5061`; followed by ` (sni NAME)` or ` (no sni)`
-/// where the server name is not what the address says. Names the endpoint in state and reports.
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.protocol, self.authority())?;
-        let named = self.host.parse::<std::net::IpAddr>().is_err() && !self.host.starts_with('[');
-        match &self.sni {
-            Some(sni) if *sni != self.host => write!(f, " (sni {sni})"),
-            None if named => f.write_str(" (no sni)"),
-            Some(_) | None => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Https => "https",
-            Self::Sips => "sips",
-            Self::Tls => "tls",
-        })
     }
 }

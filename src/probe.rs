@@ -2,6 +2,8 @@
 //!
 //! The handshake is the only truth: exit codes and files say nothing about what a caller meets.
 
+mod old;
+mod starttls;
 mod words;
 
 use std::net::{IpAddr, SocketAddr};
@@ -9,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rustls::AlertDescription;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -17,6 +20,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::cert::{Fingerprint, Leaf, bundle};
 use crate::config::{Endpoint, Protocol};
+use crate::policy::verdict::CANNOT_PROBE;
 use crate::state::{Answer, Served};
 use crate::{sip, tls};
 
@@ -29,8 +33,11 @@ pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + 'a>>;
 const OPTIONS_LIMIT: Duration = Duration::from_secs(2);
 
 /// Longest wait for the peer's goodbye: closing with its last words unread would reset the
-/// connection, and a refusal in TLS 1.3 (no client certificate) comes only now.
-const GOODBYE_LIMIT: Duration = Duration::from_millis(200);
+/// connection. Who looks again and again waits for it each time.
+const GOODBYE_LIMIT: Duration = Duration::from_millis(100);
+
+/// The same where a certificate of ours was asked for: in TLS 1.3 the refusal comes only now.
+const REFUSAL_LIMIT: Duration = Duration::from_millis(200);
 
 /// Makes one connection and tells what was served.
 pub trait Prober {
@@ -43,7 +50,9 @@ pub trait Prober {
     ) -> BoxFuture<'a, Served>;
 }
 
-/// Looks with a TLS handshake of its own: one connection, no resumption.
+/// Looks with a TLS handshake of its own: one connection, no resumption. Only to a server that
+/// refuses the handshake before it has shown anything a second one is made, with the ClientHello of
+/// an older time: that tells a server that is too old for us from a dead one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TlsProber;
 
@@ -55,9 +64,9 @@ impl Prober for TlsProber {
         now: Timestamp,
     ) -> BoxFuture<'a, Served> {
         Box::pin(async move {
-            let mut look = Look::at(endpoint, now);
-            if timeout(limit, look.follow(limit)).await.is_err() {
-                look.run_out(limit);
+            let mut look = Look::at(endpoint, limit, now);
+            if timeout(limit, look.follow()).await.is_err() {
+                look.run_out();
             }
             look.served
         })
@@ -67,40 +76,64 @@ impl Prober for TlsProber {
 /// One look, and what is known so far: what was seen stays seen when time runs out.
 struct Look<'a> {
     endpoint: &'a Endpoint,
+    limit: Duration,
     tap: Tap,
     capture: Option<Arc<tls::Capture>>,
+    concluded: bool,
     served: Served,
 }
 
 impl<'a> Look<'a> {
-    fn at(endpoint: &'a Endpoint, now: Timestamp) -> Self {
-        let answer = Answer::Unreachable { reason: "nothing was tried".to_owned() };
+    fn at(endpoint: &'a Endpoint, limit: Duration, now: Timestamp) -> Self {
+        let answer = Answer::Unreachable { reason: words::no_connection(limit) };
         let served = Served { at: now, answer, protocol: None, options: None };
-        Self { endpoint, tap: Tap::default(), capture: None, served }
+        Self { endpoint, limit, tap: Tap::default(), capture: None, concluded: false, served }
     }
 
-    async fn follow(&mut self, limit: Duration) {
-        self.served.answer = Answer::Unreachable { reason: words::no_connection(limit) };
-        let stream = match connect(self.endpoint, limit).await {
-            Ok(stream) => stream,
-            Err(answer) => return self.served.answer = answer,
-        };
+    async fn follow(&mut self) {
+        let Some(stream) = self.open().await else { return };
         let local = stream.local_addr();
-        let Some(mut stream) = self.shake_hands(stream).await else { return };
+        let mut stream = match self.shake_hands(stream).await {
+            Ok(stream) => stream,
+            Err(Unshaken::Final) => return,
+            Err(Unshaken::PerhapsOld(alert)) => return self.look_again_as_of_old(alert).await,
+        };
         if let (Protocol::Sips, Ok(local)) = (self.endpoint.protocol, local) {
             self.ask_options(&mut stream, local).await;
         }
         self.say_goodbye(stream).await;
     }
 
-    async fn shake_hands(&mut self, stream: TcpStream) -> Option<TlsStream<words::Tapped>> {
-        // rustls sends no address as server name (RFC 6066 section 3).
-        let sni = self.endpoint.sni.as_deref().filter(|sni| sni.parse::<IpAddr>().is_err());
-        let (config, name, capture) = match tls::capturing_client(sni) {
+    /// A connection on which TLS may begin.
+    async fn open(&mut self) -> Option<TcpStream> {
+        let mut stream = match connect(self.endpoint, self.limit).await {
+            Ok(stream) => stream,
+            Err(answer) => {
+                self.served.answer = answer;
+                return None;
+            }
+        };
+        if starttls::comes_first(self.endpoint.protocol) {
+            self.served.answer = Answer::NoHandshake { reason: words::no_go_ahead(self.limit) };
+        }
+        match starttls::ask(&mut stream, self.endpoint).await {
+            Ok(()) => Some(stream),
+            Err(error) => {
+                self.served.answer = Answer::NoHandshake { reason: error.to_string() };
+                None
+            }
+        }
+    }
+
+    async fn shake_hands(
+        &mut self,
+        stream: TcpStream,
+    ) -> Result<TlsStream<words::Tapped>, Unshaken> {
+        let (config, name, capture) = match tls::capturing_client(self.sni(), self.endpoint.key) {
             Ok(parts) => parts,
             Err(e) => {
                 self.served.answer = Answer::NoHandshake { reason: e.to_string() };
-                return None;
+                return Err(Unshaken::Final);
             }
         };
         self.capture = Some(capture);
@@ -110,11 +143,46 @@ impl<'a> Look<'a> {
             Err(e) if words::is_impostor(e) => self.conclude_impostor(),
             _ => self.conclude(unfinished),
         }
-        outcome.ok()
+        outcome.map_err(|error| match self.served.answer {
+            Answer::NoHandshake { .. } if !self.has_shown_anything() => {
+                words::perhaps_old(&error, &self.tap.first())
+            }
+            _ => Unshaken::Final,
+        })
+    }
+
+    /// rustls speaks TLS 1.2 and 1.3 with forward secrecy and AEAD only; `refused` is the alert
+    /// that it got, if any.
+    async fn look_again_as_of_old(&mut self, refused: Option<AlertDescription>) {
+        let modern = self.served.answer.clone();
+        let Some(mut stream) = self.open().await else { return self.served.answer = modern };
+        self.served.answer = modern;
+        let heard = old::look(&mut stream, self.sni(), self.endpoint.key).await;
+        match heard {
+            Ok(old::Heard::Hello { version, suite, chain })
+                if old::is_beyond_us(version, suite) =>
+            {
+                self.served.protocol = Some(old::version(version));
+                self.served.answer = old_answer(&old::spoken(version, suite), &chain);
+            }
+            Ok(old::Heard::Refused(alert)) => {
+                if let Some(answer) = words::refused_twice(refused, alert, self.endpoint.key) {
+                    self.served.answer = answer;
+                }
+            }
+            // The first reason is the better one.
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    /// rustls sends no address as server name (RFC 6066 section 3).
+    fn sni(&self) -> Option<&'a str> {
+        self.endpoint.sni.as_deref().filter(|sni| sni.parse::<IpAddr>().is_err())
     }
 
     /// Puts what was shown into the answer; `unfinished` says why there is no connection.
     fn conclude(&mut self, unfinished: Option<String>) {
+        self.concluded = true;
         let shown = self.capture.as_ref().map(|capture| capture.shown()).unwrap_or_default();
         self.served.protocol = shown.version.map(str::to_owned);
         self.served.answer = match (shown.chain.first().map(|der| Leaf::parse(der)), unfinished) {
@@ -160,7 +228,8 @@ impl<'a> Look<'a> {
             while stream.read(&mut rest).await? > 0 {}
             Ok::<_, std::io::Error>(())
         };
-        if let Ok(Err(e)) = timeout(GOODBYE_LIMIT, goodbye).await {
+        let limit = if self.asked_for_ours() { REFUSAL_LIMIT } else { GOODBYE_LIMIT };
+        if let Ok(Err(e)) = timeout(limit, goodbye).await {
             self.refused_late(&e);
         }
     }
@@ -173,17 +242,47 @@ impl<'a> Look<'a> {
     }
 
     fn reason(&self, error: &std::io::Error) -> String {
-        let asked_for_ours = self.capture.as_ref().is_some_and(|c| c.shown().asked_for_ours);
         let sni = self.endpoint.sni.as_deref();
-        words::failure(error, &self.tap.first(), sni, asked_for_ours)
+        words::failure(error, &self.tap.first(), sni, self.asked_for_ours())
+    }
+
+    fn has_shown_anything(&self) -> bool {
+        let shown = self.capture.as_ref().map(|c| c.shown()).unwrap_or_default();
+        shown.asked_for_ours || !shown.chain.is_empty()
+    }
+
+    fn asked_for_ours(&self) -> bool {
+        self.capture.as_ref().is_some_and(|c| c.shown().asked_for_ours)
     }
 
     /// Time has run out: what was shown counts, whatever came after it.
-    fn run_out(&mut self, limit: Duration) {
-        let concluded = !matches!(self.served.answer, Answer::Unreachable { .. });
-        if self.capture.is_some() && !concluded {
-            self.conclude(Some(words::no_handshake(&self.tap.first(), limit)));
+    fn run_out(&mut self) {
+        if self.capture.is_some() && !self.concluded {
+            self.conclude(Some(words::no_handshake(&self.tap.first(), self.limit)));
         }
+    }
+}
+
+/// Why there is no TLS connection.
+enum Unshaken {
+    /// What is known is in the answer.
+    Final,
+    /// Nothing was shown: an older hello may be understood. With the alert, if one came.
+    PerhapsOld(Option<AlertDescription>),
+}
+
+/// What was read from an old server in plain text: its key was not seen at work.
+fn old_answer(spoken: &str, chain: &[Vec<u8>]) -> Answer {
+    let Some(der) = chain.first() else {
+        return Answer::TooOld { reason: format!("{spoken}, and shows no certificate") };
+    };
+    match Leaf::parse(der) {
+        Ok(leaf) => Answer::Certificate {
+            leaf: Box::new(leaf),
+            chain: chain.iter().map(|der| Fingerprint::of(der)).collect(),
+            unfinished: Some(format!("{CANNOT_PROBE} further than its certificate: {spoken}")),
+        },
+        Err(e) => Answer::Unreadable { fingerprint: Fingerprint::of(der), reason: e.to_string() },
     }
 }
 
@@ -217,14 +316,14 @@ async fn connect(endpoint: &Endpoint, limit: Duration) -> Result<TcpStream, Answ
 }
 
 async fn addresses(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Answer> {
-    let host = endpoint.host.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(ip) = host.parse::<IpAddr>() {
+    let host = &endpoint.host;
+    if let Some(ip) = endpoint.ip() {
         return Ok(vec![SocketAddr::new(ip, endpoint.port)]);
     }
     let unreachable = |why: String| Answer::Unreachable {
         reason: format!("cannot find the address of {host}: {why}"),
     };
-    let found = tokio::net::lookup_host((host, endpoint.port)).await;
+    let found = tokio::net::lookup_host((host.as_str(), endpoint.port)).await;
     let found: Vec<SocketAddr> = found.map_err(|e| unreachable(e.to_string()))?.collect();
     if found.is_empty() {
         return Err(unreachable("there is none".to_owned()));

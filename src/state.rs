@@ -639,6 +639,12 @@ pub enum Answer {
     },
     /// Nobody listens: refused.
     Closed,
+    /// It speaks TLS, but none that pbxcert speaks (TLS 1.1 or CBC only), and its certificate could
+    /// not be read in passing either: alive, but nothing can be said about what it serves.
+    TooOld {
+        /// What it speaks.
+        reason: String,
+    },
     /// No connection: timeout, no route, no such host.
     Unreachable {
         /// Why.
@@ -647,12 +653,23 @@ pub enum Answer {
 }
 
 impl Served {
+    /// Whether somebody speaks TLS there, however old.
+    pub fn is_alive(&self) -> bool {
+        matches!(
+            self.answer,
+            Answer::Certificate { .. } | Answer::Unreadable { .. } | Answer::TooOld { .. }
+        )
+    }
+
     /// Fingerprint of the leaf, when one was shown.
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         match &self.answer {
             Answer::Certificate { leaf, .. } => Some(leaf.fingerprint),
             Answer::Unreadable { fingerprint, .. } => Some(*fingerprint),
-            Answer::NoHandshake { .. } | Answer::Closed | Answer::Unreachable { .. } => None,
+            Answer::NoHandshake { .. }
+            | Answer::Closed
+            | Answer::TooOld { .. }
+            | Answer::Unreachable { .. } => None,
         }
     }
 

@@ -17,10 +17,11 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, IpAddr, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
     ClientConfig, ClientConnection, ConnectionCommon, DigitallySignedStruct, InconsistentKeys,
-    ServerConfig, ServerConnection, SignatureScheme,
+    ServerConfig, ServerConnection, SignatureScheme, SupportedCipherSuite,
 };
 
 use crate::cert::{self, Fingerprint, Leaf};
+use crate::config::KeyFamily;
 
 pub use roots::{BadAnchor, Roots, roots};
 pub use trust::trusting_client;
@@ -73,6 +74,8 @@ pub struct Shown {
 #[derive(Debug)]
 pub struct Capture {
     provider: Arc<CryptoProvider>,
+    /// The only family that we say we know.
+    key: Option<KeyFamily>,
     shown: Mutex<Shown>,
 }
 
@@ -88,16 +91,25 @@ impl Capture {
 }
 
 /// A client for one connection: TLS 1.2 and 1.3, no resumption (an old ticket would hide a new
-/// certificate), accepts everything and captures it. Sends `sni` as server name, or none.
+/// certificate), accepts everything and captures it. Sends `sni` as server name, or none. With `key`
+/// it says that it knows signatures of that family only, so that a server with an RSA and an ECDSA
+/// certificate shows the one that is asked for.
 ///
 /// # Errors
 ///
 /// When `sni` is no DNS name.
 pub fn capturing_client(
     sni: Option<&str>,
+    key: Option<KeyFamily>,
 ) -> Result<(Arc<ClientConfig>, ServerName<'static>, Arc<Capture>), Error> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let capture = Arc::new(Capture { provider: provider.clone(), shown: Mutex::default() });
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    if let Some(key) = key {
+        // In TLS 1.2 a suite names the kind of key, too.
+        provider.cipher_suites.retain(|suite| signs_with(*suite, key));
+    }
+    let provider = Arc::new(provider);
+    let shown = Mutex::default();
+    let capture = Arc::new(Capture { provider: provider.clone(), key, shown });
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("aws-lc-rs has TLS 1.2 and 1.3")
@@ -129,7 +141,7 @@ pub fn scratch_handshake(fullchain_pem: &[u8], key_pem: &[u8]) -> Result<Fingerp
     let chain = certificates(fullchain_pem)?;
     let expected = Fingerprint::of(&chain[0]);
     let mut server = server(chain, key_pem)?;
-    let (config, name, capture) = capturing_client(None)?;
+    let (config, name, capture) = capturing_client(None, None)?;
     let mut client = ClientConnection::new(config, name).map_err(Error::Handshake)?;
     while client.is_handshaking() || server.is_handshaking() {
         let sent = hand_over(&mut client, &mut server).map_err(Error::Handshake)?;
@@ -249,7 +261,30 @@ impl ServerCertVerifier for Capture {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        let schemes = self.provider.signature_verification_algorithms.supported_schemes();
+        let asked_for = |scheme: &SignatureScheme| self.key.is_none_or(|k| family(*scheme) == k);
+        schemes.into_iter().filter(asked_for).collect()
+    }
+}
+
+fn signs_with(suite: SupportedCipherSuite, key: KeyFamily) -> bool {
+    match suite {
+        SupportedCipherSuite::Tls12(suite) => suite.sign.iter().any(|s| family(*s) == key),
+        SupportedCipherSuite::Tls13(_) => true,
+    }
+}
+
+/// EdDSA goes with ECDSA, as it does in the cipher suites (RFC 8422 section 2.2).
+fn family(scheme: SignatureScheme) -> KeyFamily {
+    match scheme {
+        SignatureScheme::RSA_PKCS1_SHA1
+        | SignatureScheme::RSA_PKCS1_SHA256
+        | SignatureScheme::RSA_PKCS1_SHA384
+        | SignatureScheme::RSA_PKCS1_SHA512
+        | SignatureScheme::RSA_PSS_SHA256
+        | SignatureScheme::RSA_PSS_SHA384
+        | SignatureScheme::RSA_PSS_SHA512 => KeyFamily::Rsa,
+        _ => KeyFamily::Ecdsa,
     }
 }
 
@@ -383,7 +418,7 @@ mod tests {
     fn a_server_without_the_key_of_what_it_shows_is_caught_but_captured() {
         let (cert, _) = pair(KeyType::EcdsaP256);
         let mut server = impostor(&cert, &other_key());
-        let (config, name, capture) = capturing_client(Some("pbx.example")).unwrap();
+        let (config, name, capture) = capturing_client(Some("pbx.example"), None).unwrap();
         let mut client = ClientConnection::new(config, name).unwrap();
         let outcome = (0..4).try_for_each(|_| {
             hand_over(&mut client, &mut server)?;
@@ -399,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_name_that_cannot_be_sent_is_refused() {
-        assert!(matches!(capturing_client(Some("a b")), Err(Error::ServerName(_))));
+        assert!(matches!(capturing_client(Some("a b"), None), Err(Error::ServerName(_))));
     }
 
     #[test]

@@ -1,17 +1,31 @@
-//! `verify`: looks at every endpoint now, in the manner of a monitoring plugin.
+//! `verify`: looks at endpoints now, in the manner of a monitoring plugin.
+
+mod judge;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Context, Failed, show};
-use crate::cert::Fingerprint;
+use super::{Context, Failed, exit, show};
+use crate::cert::{Fingerprint, KeyType};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::{Endpoint, KeyFamily};
+use crate::probe::{Prober as _, TlsProber};
 use crate::state::{Answer, Served, Step};
 use crate::world::World;
 
-const LOOK_LIMIT: Duration = Duration::from_secs(5);
+use judge::{Chain, Verdict, Wanted};
+
+/// An endpoint that need not be configured, as said on the command line.
+pub(super) struct Asked {
+    pub(super) urls: Vec<String>,
+    pub(super) sni: Option<String>,
+    pub(super) key: Option<String>,
+    pub(super) timeout: u64,
+}
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -25,95 +39,190 @@ struct Report {
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Line {
-    service: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
     endpoint: String,
-    certificate: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<String>,
     verdict: &'static str,
     text: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<Fingerprint>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chain: Option<Chain>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<KeyType>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    days_left: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<String>,
     served: Served,
 }
 
-/// How bad, in the order of a monitoring plugin's exit codes.
-#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
-enum Verdict {
-    Ok = 0,
-    Warning = 1,
-    Critical = 2,
-    Unknown = 3,
-}
-
-impl Verdict {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
-            Self::Unknown => "unknown",
+impl Line {
+    fn of(endpoint: &Endpoint, served: Served, now: Timestamp) -> Self {
+        let leaf = served.leaf();
+        Self {
+            service: None,
+            endpoint: endpoint.to_string(),
+            certificate: None,
+            verdict: Verdict::Unknown.word(),
+            text: String::new(),
+            fingerprint: served.fingerprint(),
+            revision: None,
+            chain: None,
+            key: leaf.and_then(|leaf| leaf.key),
+            days_left: leaf.map(|leaf| leaf.validity.left(now).as_secs() / 86400),
+            protocol: served.protocol.clone(),
+            served,
         }
+    }
+
+    fn judged(mut self, (verdict, text): (Verdict, String)) -> (Verdict, Self) {
+        self.verdict = verdict.word();
+        self.text = text;
+        (verdict, self)
     }
 }
 
-pub(super) async fn run(context: &Context, json: bool) -> Result<u8, Failed> {
+/// Looks at every endpoint of the configuration, all at once.
+pub(super) async fn configured(context: &Context, json: bool) -> Result<u8, Failed> {
     let config = &context.loaded.config;
     let world = &World::real(config, &context.store);
+    let looks = config.services.iter().flat_map(|service| {
+        service.endpoints.iter().map(move |endpoint| async move {
+            let served = world.prober.probe(endpoint, endpoint.timeout, world.now()).await;
+            (service, endpoint, served)
+        })
+    });
+    let looks = join_all(looks).await;
+    let mut seen: BTreeMap<&str, BTreeMap<String, Served>> = BTreeMap::new();
+    for (service, endpoint, served) in &looks {
+        seen.entry(&service.name).or_default().insert(endpoint.to_string(), served.clone());
+    }
+    let now = world.now();
+    for (service, seen) in seen {
+        context.remember_seen(service, seen, now)?;
+    }
     let mut lines = Vec::new();
-    for service in &config.services {
-        let looks = service.endpoints.iter().map(|endpoint| async move {
-            (endpoint, world.prober.probe(endpoint, LOOK_LIMIT, world.now()).await)
+    for (service, endpoint, served) in looks {
+        let wanted = context.wanted(&service.name, &endpoint.certificate)?;
+        let revision = served.fingerprint().and_then(|f| wanted.number_of(f));
+        let installed = revision.and_then(|r| context.installed(&endpoint.certificate, r));
+        let mut line = Line::of(endpoint, served, now);
+        line.service = Some(service.name.clone());
+        line.certificate = Some(endpoint.certificate.clone());
+        line.revision = revision;
+        line.chain = Chain::of(&line.served, installed.as_deref());
+        let verdict = judge::ours(&line.served, &wanted, line.chain.as_ref(), now);
+        lines.push(line.judged(verdict));
+    }
+    Ok(print(lines, "no endpoint is configured", json))
+}
+
+/// Looks at endpoints of the command line; no configuration is read, nothing is remembered.
+pub(super) async fn asked(asked: &Asked, json: bool) -> Result<u8, Failed> {
+    let mut lines = Vec::new();
+    let groups = asked.urls.iter().map(|url| asked.endpoint(url)).collect::<Result<Vec<_>, _>>()?;
+    let looks = groups.iter().map(|endpoint| async move {
+        let addresses = each_address(endpoint).await;
+        let looks = addresses.into_iter().map(|endpoint| async move {
+            let now = SystemClock.now();
+            let served = TlsProber.probe(&endpoint, endpoint.timeout, now).await;
+            (endpoint, served)
         });
-        let looks = join_all(looks).await;
-        let seen = looks.iter().map(|(e, served)| (e.to_string(), served.clone())).collect();
-        context.remember_seen(&service.name, seen, world.now())?;
-        for (endpoint, served) in looks {
-            let wanted = context.wanted(&service.name, &endpoint.certificate)?;
-            let (verdict, text) = judge(&served, &wanted, world.now());
-            let revision = served.fingerprint().and_then(|f| wanted.number_of(f));
-            lines.push((
-                verdict,
-                Line {
-                    service: service.name.clone(),
-                    endpoint: endpoint.to_string(),
-                    certificate: endpoint.certificate.clone(),
-                    verdict: verdict.word(),
-                    text,
-                    revision,
-                    served,
-                },
-            ));
+        join_all(looks).await
+    });
+    let now = SystemClock.now();
+    for group in join_all(looks).await {
+        let one_answers = group.iter().any(|(_, served)| served.is_alive());
+        for (endpoint, served) in group {
+            let silent = matches!(served.answer, Answer::Closed | Answer::Unreachable { .. });
+            let mut line = Line::of(&endpoint, served, now);
+            line.chain = Chain::of(&line.served, None);
+            let (verdict, text) = judge::anybodys(&line.served, endpoint.sni.as_deref(), now);
+            // Another address of the same name serves those who come here, a little later.
+            let verdict = if silent && one_answers { Verdict::Warning } else { verdict };
+            lines.push(line.judged((verdict, text)));
         }
     }
-    let worst = [Verdict::Critical, Verdict::Unknown, Verdict::Warning]
-        .into_iter()
-        .find(|v| lines.iter().any(|(verdict, _)| verdict == v))
-        .unwrap_or(if lines.is_empty() { Verdict::Unknown } else { Verdict::Ok });
-    let summary = summary(worst, &lines);
+    Ok(print(lines, "no endpoint is given", json))
+}
+
+impl Asked {
+    fn endpoint(&self, url: &str) -> Result<Endpoint, Failed> {
+        let usage = |text: String| Failed::new(exit::USAGE, text);
+        let mut endpoint = Endpoint::parse(url)
+            .map_err(|why| usage(format!("the endpoint {url:?} cannot be used: {why}")))?;
+        match self.sni.as_deref() {
+            Some("none") => endpoint.sni = None,
+            Some(name) => endpoint.sni = Some(name.to_owned()),
+            None => {}
+        }
+        if let Some(word) = self.key.as_deref() {
+            let family = KeyFamily::ALL.into_iter().find(|family| family.word() == word);
+            endpoint.key = Some(family.ok_or_else(|| {
+                usage(format!("the key {word:?} is none; known are \"rsa\" and \"ecdsa\""))
+            })?);
+        }
+        endpoint.timeout = Duration::from_secs(self.timeout.clamp(1, 60));
+        Ok(endpoint)
+    }
+}
+
+/// A name with several addresses, IPv4 and IPv6, is looked at on each of them.
+async fn each_address(endpoint: &Endpoint) -> Vec<Endpoint> {
+    let whole = || vec![endpoint.clone()];
+    if endpoint.ip().is_some() {
+        return whole();
+    }
+    let lookup = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port));
+    // Why there is none is said by the look itself.
+    let Ok(Ok(found)) = tokio::time::timeout(endpoint.timeout, lookup).await else {
+        return whole();
+    };
+    let mut hosts: Vec<String> = Vec::new();
+    for address in found {
+        let host = address.ip().to_string();
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+    if hosts.len() < 2 {
+        return whole();
+    }
+    hosts.into_iter().map(|host| Endpoint { host, ..endpoint.clone() }).collect()
+}
+
+fn print(lines: Vec<(Verdict, Line)>, nothing: &str, json: bool) -> u8 {
+    let worst = Verdict::worst(lines.iter().map(|(v, _)| *v)).unwrap_or(Verdict::Unknown);
+    let summary = summary(worst, &lines, nothing);
     let endpoints: Vec<Line> = lines.into_iter().map(|(_, line)| line).collect();
     if json {
         show::json(&Report { schema: 1, verdict: worst.word(), summary, endpoints });
-    } else {
-        show::line(&format!("{}: {summary}", worst.word().to_uppercase()));
-        let rows = endpoints
-            .into_iter()
-            .map(|l| vec![l.service, l.endpoint, l.verdict.to_owned(), l.text]);
-        show::table(&["SERVICE", "ENDPOINT", "VERDICT", "SEEN"], rows.collect());
+        return worst as u8;
     }
-    Ok(worst as u8)
-}
-
-/// The revisions that an endpoint may show, and the one it should.
-struct Wanted {
-    fingerprint: Option<Fingerprint>,
-    /// Installed, but not proved yet: nobody could be asked then.
-    in_place: Option<Fingerprint>,
-    known: BTreeMap<Fingerprint, u64>,
-}
-
-impl Wanted {
-    fn number_of(&self, fingerprint: Fingerprint) -> Option<u64> {
-        self.known.get(&fingerprint).copied()
-    }
+    show::line(&format!("{}: {summary}", worst.word().to_uppercase()));
+    let dash = || "-".to_owned();
+    let rows = endpoints.into_iter().map(|l| {
+        vec![
+            l.service.unwrap_or_else(dash),
+            l.endpoint,
+            l.verdict.to_owned(),
+            l.revision.map_or_else(dash, |r| r.to_string()),
+            l.key.map_or_else(dash, |k| k.to_string()),
+            l.chain.map_or_else(dash, |c| c.short()),
+            l.days_left.map_or_else(dash, |d| d.to_string()),
+            l.protocol.unwrap_or_else(dash),
+            l.text,
+        ]
+    });
+    let head =
+        ["SERVICE", "ENDPOINT", "VERDICT", "REVISION", "KEY", "CHAIN", "DAYS", "PROTOCOL", "SEEN"];
+    show::table(&head, rows.collect());
+    worst as u8
 }
 
 impl Context {
@@ -136,12 +245,18 @@ impl Context {
         })
     }
 
+    /// Fingerprints of a revision, leaf first; `None` when it cannot be read, which others report.
+    fn installed(&self, certificate: &str, revision: u64) -> Option<Vec<Fingerprint>> {
+        let bundle = self.store.certificate(certificate).ok()?.bundle(revision).ok()?;
+        Some(bundle.chain().iter().map(|der| Fingerprint::of(der)).collect())
+    }
+
     /// Keeps the look for `status`, unless somebody is at work on the service: then that one looks.
     fn remember_seen(
         &self,
         service: &str,
         seen: BTreeMap<String, Served>,
-        now: jiff::Timestamp,
+        now: Timestamp,
     ) -> Result<(), Failed> {
         let store = self.store.service(service)?;
         if let Some(writer) = store.try_lock(now)? {
@@ -153,51 +268,9 @@ impl Context {
     }
 }
 
-fn judge(served: &Served, wanted: &Wanted, now: jiff::Timestamp) -> (Verdict, String) {
-    let leaf = match &served.answer {
-        Answer::Certificate { leaf, .. } => leaf,
-        Answer::Unreadable { reason, .. } => {
-            return (Verdict::Critical, format!("serves something unreadable: {reason}"));
-        }
-        Answer::NoHandshake { reason } => {
-            return (Verdict::Critical, format!("no TLS handshake: {reason}"));
-        }
-        Answer::Closed => return (Verdict::Critical, "nobody listens".to_owned()),
-        Answer::Unreachable { reason } => {
-            return (Verdict::Unknown, format!("cannot be reached: {reason}"));
-        }
-    };
-    let ends = show::time(leaf.validity.not_after, now);
-    let what = format!("{} ends {ends}", leaf.fingerprint.short());
-    if !leaf.validity.contains(now) {
-        return (Verdict::Critical, format!("{what}: not valid now"));
-    }
-    if leaf.is_placeholder() {
-        let text = format!("{what}: a self-signed placeholder, which no client trusts");
-        return (Verdict::Critical, text);
-    }
-    let Some(fingerprint) = wanted.fingerprint else {
-        return (Verdict::Warning, format!("{what}: not ours, and there is none of ours yet"));
-    };
-    if leaf.fingerprint != fingerprint && Some(leaf.fingerprint) != wanted.in_place {
-        let whose = match wanted.number_of(leaf.fingerprint) {
-            Some(number) => format!("our revision {number}"),
-            None => "not ours".to_owned(),
-        };
-        let text = format!("{what}: {whose}, wanted is {}", fingerprint.short());
-        return (Verdict::Critical, text);
-    }
-    let (left, lifetime) = (leaf.validity.left(now), leaf.validity.lifetime());
-    match left.as_secs_f64() / lifetime.as_secs_f64().max(1.0) {
-        left if left < 1.0 / 16.0 => (Verdict::Critical, format!("{what}: less than 1/16 left")),
-        left if left < 1.0 / 4.0 => (Verdict::Warning, format!("{what}: less than 1/4 left")),
-        _ => (Verdict::Ok, what),
-    }
-}
-
-fn summary(worst: Verdict, lines: &[(Verdict, Line)]) -> String {
+fn summary(worst: Verdict, lines: &[(Verdict, Line)], nothing: &str) -> String {
     if lines.is_empty() {
-        return "no endpoint is configured".to_owned();
+        return nothing.to_owned();
     }
     let good = lines.iter().filter(|(v, _)| *v == Verdict::Ok).count();
     let first = lines.iter().find(|(v, _)| *v == worst && worst != Verdict::Ok);

@@ -7,29 +7,36 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use super::{Deployment, Wanted};
+use crate::config::{Endpoint, Protocol};
 use crate::policy::verdict::{self, EndpointLook, EndpointVerdict};
 use crate::state::{Served, ServiceState};
 
-/// One look may take this long; a port that says nothing must not eat the whole proof time.
-const LOOK_LIMIT: Duration = Duration::from_secs(5);
+/// Longest time from the beginning of one look at an endpoint to that of the next, unless the look
+/// itself takes longer: with it a new certificate is seen within 250 ms of its being served.
+const LONGEST_PAUSE: Duration = Duration::from_millis(125);
 
-/// A new certificate is found at most this long after it is served.
-const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+/// However little of the proof time is left, a look gets so much.
+const SHORTEST_LOOK: Duration = Duration::from_millis(500);
 
 impl Deployment<'_> {
     /// One look at every endpoint, remembered as the latest.
     pub(super) async fn look(&self, state: &mut ServiceState) -> BTreeMap<String, Served> {
-        let seen = self.look_once(LOOK_LIMIT).await;
+        let seen = self.look_once(Duration::MAX).await;
         state.seen.extend(seen.clone());
         seen
     }
 
-    async fn look_once(&self, limit: Duration) -> BTreeMap<String, Served> {
+    /// A port that says nothing must not eat the whole proof time: each look has the limit of its
+    /// endpoint, and `most`.
+    async fn look_once(&self, most: Duration) -> BTreeMap<String, Served> {
         let looks = self.spec.endpoints.iter().map(|endpoint| async move {
-            let now = self.world.now();
-            (endpoint.to_string(), self.world.prober.probe(endpoint, limit, now).await)
+            (endpoint.to_string(), self.look_at(endpoint, most).await)
         });
         join_all(looks).await.into_iter().collect()
+    }
+
+    async fn look_at(&self, endpoint: &Endpoint, most: Duration) -> Served {
+        self.world.prober.probe(endpoint, endpoint.timeout.min(most), self.world.now()).await
     }
 
     /// Looks until every endpoint that can be judged shows its wanted leaf twice in a row (old
@@ -39,16 +46,15 @@ impl Deployment<'_> {
         wanted: &[Wanted],
         baseline: &BTreeMap<String, Served>,
     ) -> BTreeMap<String, Served> {
-        self.look_until(|seen| {
-            wanted.iter().all(|want| {
-                let fingerprint = want.bundle.leaf().fingerprint;
-                self.looks(&want.certificate, baseline, seen).iter().all(|look| {
-                    matches!(
-                        verdict::endpoint(fingerprint, look.before, look.after),
-                        EndpointVerdict::Proved | EndpointVerdict::NotJudged(_)
-                    )
-                })
-            })
+        self.look_until(|endpoint, seen| {
+            let Some(want) = wanted.iter().find(|w| w.certificate == endpoint.certificate) else {
+                return true;
+            };
+            let fingerprint = want.bundle.leaf().fingerprint;
+            matches!(
+                verdict::endpoint(fingerprint, baseline.get(&endpoint.to_string()), seen),
+                EndpointVerdict::Proved | EndpointVerdict::NotJudged(_)
+            )
         })
         .await
     }
@@ -59,8 +65,9 @@ impl Deployment<'_> {
         certificates: &BTreeSet<String>,
         baseline: &BTreeMap<String, Served>,
     ) -> BTreeMap<String, Served> {
-        self.look_until(|seen| {
-            certificates.iter().all(|c| self.not_as_before(c, baseline, seen).is_empty())
+        self.look_until(|endpoint, seen| {
+            !certificates.contains(&endpoint.certificate)
+                || is_as_before(baseline.get(&endpoint.to_string()), seen)
         })
         .await
     }
@@ -74,35 +81,53 @@ impl Deployment<'_> {
     ) -> Vec<String> {
         self.looks(certificate, baseline, after)
             .into_iter()
-            .filter(|look| {
-                let before = look.before.and_then(Served::fingerprint);
-                before.is_some() && before != look.after.fingerprint()
-            })
+            .filter(|look| !is_as_before(look.before, look.after))
             .map(|look| format!("{} does not serve what it served before", look.name))
             .collect()
     }
 
+    /// Looks until `good` holds at every endpoint and still does in one look at all of them, or the
+    /// time is up. Each endpoint goes at its own pace, so that one that hangs delays no other.
     async fn look_until(
         &self,
-        done: impl Fn(&BTreeMap<String, Served>) -> bool,
+        good: impl Fn(&Endpoint, &Served) -> bool,
     ) -> BTreeMap<String, Served> {
         let deadline = Instant::now() + self.spec.proof_timeout;
-        let mut pause = Duration::from_millis(25);
-        let mut in_a_row = 0;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let seen = self.look_once(LOOK_LIMIT.min(left.max(Duration::from_millis(500)))).await;
-            in_a_row = if done(&seen) { in_a_row + 1 } else { 0 };
-            if in_a_row == 2 || self.spec.endpoints.is_empty() {
+            let watched = self.spec.endpoints.iter().map(|e| self.watch(e, deadline, &good));
+            let watched: Vec<_> = join_all(watched).await;
+            let all_good = watched.iter().all(|(endpoint, seen)| good(endpoint, seen));
+            if !all_good || Instant::now() >= deadline {
+                return watched.into_iter().map(|(e, seen)| (e.to_string(), seen)).collect();
+            }
+            let seen = self.look_once(left(deadline)).await;
+            let holds = |e: &Endpoint| seen.get(&e.to_string()).is_some_and(|seen| good(e, seen));
+            if self.spec.endpoints.iter().all(holds) {
                 return seen;
             }
-            if Instant::now() + pause >= deadline {
-                return seen;
+        }
+    }
+
+    /// The last look at an endpoint: a good one, or that at the deadline.
+    async fn watch<'e>(
+        &self,
+        endpoint: &'e Endpoint,
+        deadline: Instant,
+        good: impl Fn(&Endpoint, &Served) -> bool,
+    ) -> (&'e Endpoint, Served) {
+        let quick = handshake_only(endpoint);
+        let mut pace = Pace::default();
+        loop {
+            let begun = Instant::now();
+            let seen = self.look_at(&quick, left(deadline)).await;
+            if good(endpoint, &seen) {
+                return (endpoint, seen);
             }
-            if in_a_row == 0 {
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+            let rest = pace.rest(begun.elapsed());
+            if Instant::now() + rest >= deadline {
+                return (endpoint, seen);
             }
+            sleep(rest).await;
         }
     }
 
@@ -122,5 +147,91 @@ impl Deployment<'_> {
                 Some(EndpointLook { name, before: baseline.get(name), after })
             })
             .collect()
+    }
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now()).max(SHORTEST_LOOK)
+}
+
+/// OPTIONS informs only, and waiting for its answer would delay the next look.
+fn handshake_only(endpoint: &Endpoint) -> Endpoint {
+    let protocol = match endpoint.protocol {
+        Protocol::Sips => Protocol::Tls,
+        other => other,
+    };
+    Endpoint { protocol, ..endpoint.clone() }
+}
+
+/// Whether an endpoint serves what it served before, where it served something.
+fn is_as_before(before: Option<&Served>, after: &Served) -> bool {
+    match before {
+        Some(before) if before.is_alive() => {
+            after.is_alive() && before.fingerprint() == after.fingerprint()
+        }
+        _ => true,
+    }
+}
+
+/// How often one endpoint is looked at: soon at first, then steadily, from beginning to beginning.
+#[derive(Debug)]
+struct Pace {
+    pause: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { pause: Duration::from_millis(25) }
+    }
+}
+
+impl Pace {
+    /// How long to rest after a look that took so long.
+    fn rest(&mut self, took: Duration) -> Duration {
+        let rest = self.pause.saturating_sub(took);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        rest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A look shows what is served when its handshake ends; the goodbye comes after it.
+    #[test]
+    fn a_new_certificate_is_found_within_250_ms_of_its_being_served() {
+        let ms = Duration::from_millis;
+        for (handshake, goodbye) in [(0, 0), (3, 2), (20, 100), (60, 100), (30, 200)] {
+            let (handshake, goodbye) = (ms(handshake), ms(goodbye));
+            for served_at in (0..30_000).step_by(7).map(ms) {
+                let (mut pace, mut clock) = (Pace::default(), Duration::ZERO);
+                let found_at = loop {
+                    // The certificate is chosen at the beginning of the handshake, at the latest.
+                    let shown = clock >= served_at;
+                    clock += handshake;
+                    if shown {
+                        break clock;
+                    }
+                    clock += goodbye;
+                    clock += pace.rest(handshake + goodbye);
+                };
+                let took = found_at - served_at;
+                assert!(took <= ms(250) + handshake, "{took:?} after {served_at:?}");
+                assert!(handshake + goodbye > ms(160) || took <= ms(250), "{took:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn waiting_looks_at_most_eight_times_a_second() {
+        let mut pace = Pace::default();
+        let looks = std::iter::repeat_with(|| pace.rest(Duration::ZERO));
+        let mut clock = Duration::ZERO;
+        let in_30_s = looks.take_while(|rest| {
+            clock += *rest;
+            clock < Duration::from_secs(30)
+        });
+        assert!(in_30_s.count() <= 245);
     }
 }

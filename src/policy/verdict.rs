@@ -20,7 +20,8 @@ pub struct EndpointLook<'a> {
 /// What one endpoint says.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum EndpointVerdict {
-    /// It served a certificate before, and serves none or a third one now: broken by us, and how.
+    /// It served a certificate before, and serves none or a third one now, or it spoke a TLS too old
+    /// for us and speaks none now: broken by us, and how.
     Broken(String),
     /// Nothing can be concluded, and why: it did not serve a certificate before either.
     NotJudged(String),
@@ -122,6 +123,10 @@ pub fn endpoint(wanted: Fingerprint, before: Option<&Served>, after: &Served) ->
         (Some(old), _) => {
             EndpointVerdict::Broken(format!("served {} before, now {}", old.short(), shown(after)))
         }
+        // Too old to be read, but it answered.
+        (None, None) if before.is_some_and(Served::is_alive) && !after.is_alive() => {
+            EndpointVerdict::Broken(format!("spoke TLS before, now {}", shown(after)))
+        }
         (None, _) => {
             let baseline = before.map_or_else(|| "was not looked at".to_owned(), shown);
             EndpointVerdict::NotJudged(format!("before: {baseline}; now: {}", shown(after)))
@@ -140,9 +145,13 @@ pub fn shown(served: &Served) -> String {
         }
         Answer::NoHandshake { reason } => format!("listens without TLS: {reason}"),
         Answer::Closed => "nobody listens".to_owned(),
+        Answer::TooOld { reason } => format!("{CANNOT_PROBE}: {reason}"),
         Answer::Unreachable { reason } => format!("cannot be reached: {reason}"),
     }
 }
+
+/// What is said of a server that lives, but speaks nothing that can be looked at.
+pub const CANNOT_PROBE: &str = "cannot probe (TLS 1.1 or CBC only)";
 
 /// Whether a rollback may put this certificate back.
 ///
@@ -226,6 +235,27 @@ mod tests {
         assert_eq!(judge(Some(&served(&old(), at(0))), &unreadable(&old())), "not taken");
         assert_eq!(judge(Some(&unreadable(&old())), &closed(at(0))), "broken");
         assert_eq!(judge(Some(&served(&old(), at(0))), &unreadable(&third())), "broken");
+    }
+
+    #[test]
+    fn a_server_too_old_to_be_read_is_not_judged_while_it_answers_and_broken_when_it_does_not() {
+        let old_tls = Served {
+            answer: Answer::TooOld { reason: "it speaks TLS 1.0".to_owned() },
+            ..closed(at(0))
+        };
+        for (before, after, expected) in [
+            (Some(&old_tls), &old_tls, "not judged"),
+            (Some(&old_tls), &served(&wanted(), at(0)), "proved"),
+            (Some(&old_tls), &served(&old(), at(0)), "not judged"),
+            (Some(&old_tls), &closed(at(0)), "broken"),
+            (Some(&old_tls), &silent(at(0)), "broken"),
+            (Some(&closed(at(0))), &old_tls, "not judged"),
+            (Some(&served(&old(), at(0))), &old_tls, "broken"),
+            (None, &old_tls, "not judged"),
+        ] {
+            assert_eq!(judge(before, after), expected, "{before:?} -> {after:?}");
+        }
+        assert_eq!(shown(&old_tls), "cannot probe (TLS 1.1 or CBC only): it speaks TLS 1.0");
     }
 
     fn together(endpoints: &[(&Served, &Served)]) -> Verdict {

@@ -14,6 +14,7 @@ use super::*;
 use crate::cert::KeyType;
 use crate::cert::bundle::PrivateKey;
 use crate::cert::bundle::tests::Ca;
+use crate::config::KeyFamily;
 
 const LIMIT: Duration = Duration::from_secs(5);
 const SHORT: Duration = Duration::from_millis(200);
@@ -151,18 +152,17 @@ impl Listening {
     }
 
     fn endpoint(&self, protocol: Protocol) -> Endpoint {
-        Endpoint {
-            protocol,
-            host: self.address.ip().to_string(),
-            port: self.address.port(),
-            sni: None,
-            certificate: "pbx".to_owned(),
-        }
+        at(protocol, &self.address.ip().to_string(), self.address.port())
     }
 
     async fn probed(&self, protocol: Protocol) -> Served {
         look(&self.endpoint(protocol), LIMIT).await
     }
+}
+
+fn at(protocol: Protocol, host: &str, port: u16) -> Endpoint {
+    let (host, certificate) = (host.to_owned(), "pbx".to_owned());
+    Endpoint { protocol, host, port, sni: None, key: None, certificate, timeout: LIMIT }
 }
 
 async fn look(endpoint: &Endpoint, limit: Duration) -> Served {
@@ -334,26 +334,14 @@ async fn a_closed_port_is_closed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let endpoint = Endpoint {
-        protocol: Protocol::Sips,
-        host: "127.0.0.1".to_owned(),
-        port: address.port(),
-        sni: None,
-        certificate: "pbx".to_owned(),
-    };
+    let endpoint = at(Protocol::Sips, "127.0.0.1", address.port());
     assert_eq!(look(&endpoint, LIMIT).await.answer, Answer::Closed);
 }
 
 #[tokio::test]
 async fn a_host_without_address_is_unreachable() {
-    let endpoint = Endpoint {
-        protocol: Protocol::Tls,
-        // Not even a question to a name server: an empty label cannot be asked.
-        host: "pbx..example".to_owned(),
-        port: 5061,
-        sni: None,
-        certificate: "pbx".to_owned(),
-    };
+    // Not even a question to a name server: an empty label cannot be asked.
+    let endpoint = at(Protocol::Tls, "pbx..example", 5061);
     let served = look(&endpoint, LIMIT).await;
     let Answer::Unreachable { reason } = served.answer else { panic!("{served:?}") };
     assert!(reason.starts_with("cannot find the address of pbx..example: "), "{reason}");
@@ -370,13 +358,7 @@ async fn a_host_that_does_not_answer_is_unreachable() {
     while let Ok(stream) = timeout(SHORT, TcpStream::connect(address)).await {
         waiting.push(stream.unwrap());
     }
-    let endpoint = Endpoint {
-        protocol: Protocol::Tls,
-        host: "127.0.0.1".to_owned(),
-        port: address.port(),
-        sni: None,
-        certificate: "pbx".to_owned(),
-    };
+    let endpoint = at(Protocol::Tls, "127.0.0.1", address.port());
     let served = look(&endpoint, SHORT).await;
     let Answer::Unreachable { reason } = served.answer else { panic!("{served:?}") };
     assert!(reason.contains("no connection within 200ms"), "{reason}");
@@ -454,17 +436,181 @@ async fn a_banner_that_waits_for_nobody_is_seen_although_the_connection_stays_op
 }
 
 #[tokio::test]
-async fn what_is_too_old_cannot_be_probed_and_that_is_said() {
+async fn what_refuses_every_hello_is_too_old_or_has_no_certificate() {
     local(async {
-        // Alerts of TLS 1.0 records: protocol_version (70), handshake_failure (40).
-        for (alert, word) in [
-            (&b"\x15\x03\x01\x00\x02\x02\x46"[..], "TLS 1.1 or older"),
-            (b"\x15\x03\x03\x00\x02\x02\x28", "CBC only"),
-        ] {
-            let server = Listening::raw(alert).await;
-            let served = server.probed(Protocol::Sips).await;
-            let reason = no_handshake(&served);
-            assert!(reason.starts_with("cannot probe") && reason.contains(word), "{reason}");
+        // Alerts: protocol_version (70), handshake_failure (40).
+        let older = Listening::raw(b"\x15\x03\x01\x00\x02\x02\x46").await;
+        let served = older.probed(Protocol::Sips).await;
+        let Answer::TooOld { reason } = &served.answer else { panic!("{served:?}") };
+        assert_eq!(reason, "it speaks none of TLS 1.3 to 1.0 (alert ProtocolVersion)");
+        assert_eq!((older.connections.get(), served.is_alive()), (2, true));
+        let empty = Listening::raw(b"\x15\x03\x03\x00\x02\x02\x28").await;
+        let served = empty.probed(Protocol::Sips).await;
+        assert!(no_handshake(&served).contains("no certificate loaded"), "{served:?}");
+        let mut endpoint = empty.endpoint(Protocol::Tls);
+        endpoint.key = Some(KeyFamily::Rsa);
+        let served = look(&endpoint, LIMIT).await;
+        assert!(no_handshake(&served).contains("no rsa certificate loaded"), "{served:?}");
+    })
+    .await;
+}
+
+/// A server that shows `chain` after a ServerHello of TLS 1.0 with RSA and CBC, to an old hello.
+async fn old_server(chain: &[CertificateDer<'_>]) -> Listening {
+    let list: Vec<u8> = chain.iter().flat_map(|der| counted(der)).collect();
+    let hello = [&[2, 0, 0, 38, 3, 1][..], &[9; 32], &[0, 0, 0x2f, 0]].concat();
+    let list = counted(&list);
+    let certificate = [&[11][..], &counted(&list)].concat();
+    let messages = [hello, certificate].concat();
+    let length = u16::try_from(messages.len()).unwrap().to_be_bytes();
+    let answer: &'static [u8] = [&[22, 3, 1][..], &length, &messages].concat().leak();
+    Listening::on("127.0.0.1:0", move |mut stream| async move {
+        let mut buffer = [0; 4096];
+        let count = stream.read(&mut buffer).await.unwrap_or(0);
+        // rustls offers TLS 1.3, which takes its extension (43).
+        let modern = buffer[..count].windows(4).any(|w| w[..2] == [0, 43] && w[2] == 0);
+        let said = if modern { &b"\x15\x03\x01\x00\x02\x02\x28"[..] } else { answer };
+        let _ = stream.write_all(said).await;
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+        true
+    })
+    .await
+}
+
+/// Bytes after their length in three bytes.
+fn counted(bytes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
+    [&length[1..], bytes].concat()
+}
+
+#[tokio::test]
+async fn the_certificate_of_an_old_server_is_read_in_passing() {
+    local(async {
+        let pair = Pair::new("pbx.example", KeyType::Rsa2048);
+        let server = old_server(&pair.chain).await;
+        let served = server.probed(Protocol::Tls).await;
+        assert_eq!(served.fingerprint(), Some(pair.fingerprint()));
+        assert_eq!(served.protocol.as_deref(), Some("TLS 1.0"));
+        let why = unfinished(&served).unwrap_or_default();
+        assert!(why.starts_with("cannot probe (TLS 1.1 or CBC only)"), "{why}");
+        assert!(why.ends_with("it speaks TLS 1.0 with AES128-SHA"), "{why}");
+        assert_eq!(server.connections.get(), 2);
+        let anonymous = old_server(&[]).await;
+        let served = anonymous.probed(Protocol::Tls).await;
+        assert!(matches!(served.answer, Answer::TooOld { .. }), "{served:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_with_two_certificates_shows_the_one_that_is_asked_for() {
+    #[derive(Debug)]
+    struct Both(Arc<CertifiedKey>, Arc<CertifiedKey>);
+    impl rustls::server::ResolvesServerCert for Both {
+        fn resolve(&self, hello: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+            let fits = |key: &Arc<CertifiedKey>| {
+                key.key.choose_scheme(hello.signature_schemes()).is_some()
+            };
+            [&self.0, &self.1].into_iter().find(|key| fits(key)).cloned()
+        }
+    }
+    local(async {
+        let (ecdsa, rsa) = (
+            Pair::new("pbx.example", KeyType::EcdsaP256),
+            Pair::new("pbx.example", KeyType::Rsa2048),
+        );
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let both =
+                Both(Arc::new(ecdsa.signed_by(&ecdsa.key)), Arc::new(rsa.signed_by(&rsa.key)));
+            let config =
+                server(&[version]).with_no_client_auth().with_cert_resolver(Arc::new(both));
+            let server = Listening::tls(config, b"").await;
+            let mut endpoint = server.endpoint(Protocol::Tls);
+            for (key, pair) in
+                [(None, &ecdsa), (Some(KeyFamily::Rsa), &rsa), (Some(KeyFamily::Ecdsa), &ecdsa)]
+            {
+                endpoint.key = key;
+                let served = look(&endpoint, LIMIT).await;
+                assert_eq!(served.fingerprint(), Some(pair.fingerprint()), "{version:?} {key:?}");
+            }
+        }
+    })
+    .await;
+}
+
+/// Speaks SMTP until TLS begins, and then TLS.
+async fn mail_server(config: ServerConfig, go_ahead: &'static [u8]) -> Listening {
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    Listening::on("127.0.0.1:0", move |mut stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let mut buffer = [0; 4096];
+            for said in [&b"220 mail\r\n"[..], b"250-mail\r\n250 STARTTLS\r\n", go_ahead] {
+                stream.write_all(said).await.unwrap();
+                if said != go_ahead && stream.read(&mut buffer).await.unwrap_or(0) == 0 {
+                    return false;
+                }
+            }
+            let Ok(mut stream) = acceptor.accept(stream).await else { return false };
+            while matches!(stream.read(&mut buffer).await, Ok(1..)) {}
+            stream.shutdown().await.is_ok()
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn tls_begins_after_starttls_on_the_same_connection() {
+    local(async {
+        let pair = Pair::new("pbx.example", KeyType::EcdsaP256);
+        let server = mail_server(pair.config(BOTH), b"220 go\r\n").await;
+        let served = server.probed(Protocol::SmtpStarttls).await;
+        assert_eq!(served.fingerprint(), Some(pair.fingerprint()), "{served:?}");
+        assert_eq!((unfinished(&served), server.connections.get()), (None, 1));
+        let injected = mail_server(pair.config(BOTH), b"220 go\r\n250 more\r\n").await;
+        let served = injected.probed(Protocol::SmtpStarttls).await;
+        assert!(no_handshake(&served).contains("after its go-ahead"), "{served:?}");
+        let refuses = mail_server(pair.config(BOTH), b"454 not now\r\n").await;
+        let served = refuses.probed(Protocol::SmtpStarttls).await;
+        assert_eq!(no_handshake(&served), "it refuses STARTTLS: \"454 not now\"");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_old_server_behind_starttls_is_asked_twice_in_its_own_words() {
+    local(async {
+        let server = Listening::on("127.0.0.1:0", |mut stream| async move {
+            let mut buffer = [0; 4096];
+            for said in [&b"+OK pop\r\n"[..], b"+OK go\r\n", b"\x15\x03\x01\x00\x02\x02\x46"] {
+                let _ = stream.write_all(said).await;
+                let _ = stream.read(&mut buffer).await;
+            }
+            true
+        })
+        .await;
+        let served = server.probed(Protocol::Pop3Starttls).await;
+        assert!(matches!(served.answer, Answer::TooOld { .. }), "{served:?}");
+        assert_eq!(server.connections.get(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_byte_a_moment_ends_at_the_limit() {
+    local(async {
+        for protocol in [Protocol::SmtpStarttls, Protocol::ImapStarttls, Protocol::XmppStarttls] {
+            let server = Listening::on("127.0.0.1:0", |mut stream| async move {
+                while stream.write_all(b"<").await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                true
+            })
+            .await;
+            let served = look(&server.endpoint(protocol), SHORT).await;
+            let reason = "it did not agree to begin TLS (STARTTLS) within 200ms";
+            assert_eq!(no_handshake(&served), reason, "{protocol}");
         }
     })
     .await;
@@ -481,22 +627,4 @@ async fn a_certificate_that_nobody_can_read_is_told_by_its_fingerprint() {
         assert_eq!(served.fingerprint(), Some(pair.fingerprint()));
     })
     .await;
-}
-
-#[test]
-fn endpoints_are_told_apart_by_what_they_are_written_as() {
-    let mut endpoint = Endpoint {
-        protocol: Protocol::Sips,
-        host: "127.0.0.1".to_owned(),
-        port: 5061,
-        sni: None,
-        certificate: "pbx".to_owned(),
-    };
-    assert_eq!(endpoint.to_string(), "sips://127.0.0.1:5061");
-    endpoint.sni = Some("sbc.example".to_owned());
-    assert_eq!(endpoint.to_string(), "sips://127.0.0.1:5061 (sni sbc.example)");
-    endpoint.host = "sbc.example".to_owned();
-    assert_eq!(endpoint.to_string(), "sips://sbc.example:5061");
-    endpoint.sni = None;
-    assert_eq!(endpoint.to_string(), "sips://sbc.example:5061 (no sni)");
 }

@@ -10,11 +10,18 @@ use rustls::{AlertDescription, CertificateError, Error};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::Unshaken;
+use crate::config::KeyFamily;
+use crate::state::Answer;
+
 /// How much of what a server says first is kept.
 const KEPT: usize = 128;
 
 /// Content types of TLS records (RFC 8446 section 5.1): what the first byte of an answer can be.
 const RECORD_TYPES: std::ops::RangeInclusive<u8> = 0x14..=0x18;
+
+/// The content type of an alert.
+const ALERT: u8 = 0x15;
 
 /// The first bytes that came, shared with the [`Tapped`] connection they came over.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +46,11 @@ impl Tap {
 /// Why there was no TCP connection.
 pub(super) fn no_connection(limit: Duration) -> String {
     format!("no connection within {limit:?}")
+}
+
+/// Why TLS could not even begin.
+pub(super) fn no_go_ahead(limit: Duration) -> String {
+    format!("it did not agree to begin TLS (STARTTLS) within {limit:?}")
 }
 
 /// Why the time ran out after the connection was made.
@@ -68,7 +80,7 @@ pub(super) fn failure(
         }
         (Some(Error::AlertReceived(alert)), _) => refusal(*alert, sni),
         (Some(Error::PeerIncompatible(why)), _) => {
-            format!("cannot probe: no TLS version and cipher in common ({why:?})")
+            format!("no TLS version and cipher in common ({why:?})")
         }
         (Some(e), _) => format!("the handshake failed: {e}"),
         (None, _) if asked_for_ours => {
@@ -95,6 +107,47 @@ pub(super) fn is_impostor(error: &io::Error) -> bool {
     }
 }
 
+/// Whether a hello of an older time may get another answer than this failure, after which nothing
+/// was shown and `first` came first. Some old servers just close on what they do not understand; one
+/// that went on with us and refused later is not too old.
+pub(super) fn perhaps_old(error: &io::Error, first: &[u8]) -> Unshaken {
+    match (cause(error), first.first()) {
+        (Some(Error::AlertReceived(AlertDescription::UnrecognisedName)), _) => Unshaken::Final,
+        (Some(Error::AlertReceived(alert)), Some(&ALERT)) => Unshaken::PerhapsOld(Some(*alert)),
+        (Some(Error::AlertReceived(_)), _) => Unshaken::Final,
+        (Some(Error::PeerIncompatible(_)), _) => Unshaken::PerhapsOld(None),
+        (None, None) => Unshaken::PerhapsOld(None),
+        _ => Unshaken::Final,
+    }
+}
+
+/// What two refusals mean together, of our hello and of an older one; `None`: nothing new.
+pub(super) fn refused_twice(
+    modern: Option<AlertDescription>,
+    old: AlertDescription,
+    key: Option<KeyFamily>,
+) -> Option<Answer> {
+    use AlertDescription::{HandshakeFailure, ProtocolVersion};
+    match (modern, old) {
+        (Some(ProtocolVersion), ProtocolVersion) => {
+            let reason = "it speaks none of TLS 1.3 to 1.0 (alert ProtocolVersion)".to_owned();
+            Some(Answer::TooOld { reason })
+        }
+        (_, HandshakeFailure) => {
+            let lacks = match key {
+                Some(key) => format!("it has no {key} certificate loaded"),
+                None => "it has no certificate loaded".to_owned(),
+            };
+            let reason = format!(
+                "it finds no cipher in common, new or old, so probably {lacks} (alert \
+                 HandshakeFailure)"
+            );
+            Some(Answer::NoHandshake { reason })
+        }
+        _ => None,
+    }
+}
+
 /// The server refused in so many words.
 pub(super) fn is_alert(error: &io::Error) -> bool {
     matches!(cause(error), Some(Error::AlertReceived(_)))
@@ -107,11 +160,11 @@ fn cause(error: &io::Error) -> Option<&Error> {
 fn refusal(alert: AlertDescription, sni: Option<&str>) -> String {
     match alert {
         AlertDescription::ProtocolVersion => {
-            "cannot probe: it speaks only TLS 1.1 or older (alert ProtocolVersion)".to_owned()
+            "it speaks no TLS version that we speak (alert ProtocolVersion)".to_owned()
         }
         // Also what OpenSSL answers when it could not load its certificate.
-        AlertDescription::HandshakeFailure => "cannot probe: no cipher in common (CBC only?), or \
-             it has no certificate loaded (alert HandshakeFailure)"
+        AlertDescription::HandshakeFailure => "it finds no cipher in common, or it has no \
+             certificate loaded (alert HandshakeFailure)"
             .to_owned(),
         AlertDescription::UnrecognisedName => match sni {
             Some(sni) => format!("it does not know the server name {sni}"),
@@ -126,11 +179,21 @@ fn no_tls(first: &[u8]) -> String {
     let line = first.split(|b| matches!(b, b'\r' | b'\n')).find(|line| !line.is_empty());
     match line {
         Some(line) if line.iter().all(|b| matches!(b, b' '..=b'~' | b'\t')) => {
-            let text: String = String::from_utf8_lossy(line).chars().take(60).collect();
+            let text = printable(line);
             format!("it speaks plain text ({text:?}), not TLS")
         }
         _ => format!("it speaks something else than TLS (first byte {:#04x})", first[0]),
     }
+}
+
+/// The beginning of what somebody said, control characters replaced.
+pub(super) fn printable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * LONGEST_QUOTE)]);
+    text.trim_end()
+        .chars()
+        .take(LONGEST_QUOTE)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
 
 /// A connection whose first bytes are kept.
@@ -170,6 +233,9 @@ impl AsyncWrite for Tapped {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+/// Longest quotation of a stranger, in characters.
+const LONGEST_QUOTE: usize = 60;
 
 /// The peer dropped the connection with a reset.
 pub(super) const RESET: &str = "it reset the connection during the handshake";

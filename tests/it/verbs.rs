@@ -44,7 +44,12 @@ async fn json_tells_what_is_live() {
     assert_eq!(status["services"][0]["step"], "proved");
     let verified = host.pbxcert(&["verify", "--json"]).await.expect(0).json();
     assert_eq!(verified["verdict"], "ok");
-    assert_eq!(verified["endpoints"][0]["revision"], 1);
+    let endpoint = &verified["endpoints"][0];
+    assert_eq!(endpoint["revision"], 1);
+    assert_eq!(endpoint["fingerprint"], leaf.fingerprint.to_string());
+    assert_eq!(endpoint["chain"]["as-installed"], true, "{endpoint:#}");
+    assert_eq!(endpoint["key"], leaf.key.unwrap().word());
+    assert!(endpoint["days-left"].is_u64() && endpoint["protocol"].is_string(), "{endpoint:#}");
     let history = host.pbxcert(&["history", "--json"]).await.expect(0).json();
     let what: Vec<&str> =
         history["events"].as_array().unwrap().iter().map(|e| e["what"].as_str().unwrap()).collect();

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::registrar::Phone;
 use super::sink::Sink;
-use super::{Pair, postfix::Postfix, registrar::Registrar};
+use super::{Pair, mailbox::Mailbox, registrar::Registrar};
 
 const REQUEST: &str =
     "-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----\n";
@@ -94,7 +94,7 @@ async fn a_mail_reaches_the_mailbox_over_starttls_and_over_tls_with_its_attachme
     let folder = super::shared_folder();
     let pair = Pair::in_folder(folder.path());
     pair.write_self_signed("localhost");
-    let Some(postfix) = Postfix::start(&pair) else { return };
+    let Some(postfix) = Mailbox::start(&pair) else { return };
     let secrets = secrets(&[("right", "hunter2 with space\n"), ("wrong", "hunter3\n")]);
     let mail = |port: u16, tls: &str, password: &str| {
         format!(
@@ -152,7 +152,7 @@ async fn nothing_in_a_message_becomes_a_header_or_another_recipient() {
     let folder = super::shared_folder();
     let pair = Pair::in_folder(folder.path());
     pair.write_self_signed("localhost");
-    let Some(postfix) = Postfix::start(&pair) else { return };
+    let Some(postfix) = Mailbox::start(&pair) else { return };
     let mail = format!(
         "email = {{ to = \"noc@pbx.test\", from = \"pbx@pbx.test\", server = \"127.0.0.1\", \
          port = {}, tls = \"none\" }}",

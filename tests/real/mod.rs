@@ -5,21 +5,34 @@
 //! `PBXCERT_REAL=1` in the environment, as under `./test`, that is a failure instead.
 #![allow(dead_code, reason = "the guards offer more than each flow needs")]
 
+pub mod apache;
+pub mod coturn;
+pub mod dovecot;
+pub mod guard;
+pub mod haproxy;
+pub mod janus;
 pub mod kamailio;
+pub mod mailbox;
+pub mod mosquitto;
 pub mod nginx;
+pub mod openssl;
 pub mod pair;
 pub mod pebble;
 pub mod postfix;
 pub mod process;
+pub mod prosody;
 pub mod registrar;
 pub mod sink;
 pub mod site;
+pub mod slapd;
 pub mod tls;
 
 mod alerts;
 mod broken;
 mod done;
+mod guards;
 mod line;
+mod probes;
 mod smoke;
 
 use std::collections::BTreeSet;
@@ -29,10 +42,20 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+pub use apache::Apache;
+pub use coturn::Coturn;
+pub use dovecot::Dovecot;
+pub use haproxy::Haproxy;
+pub use janus::Janus;
 pub use kamailio::Kamailio;
+pub use mosquitto::Mosquitto;
 pub use nginx::Nginx;
+pub use openssl::Openssl;
 pub use pair::Pair;
 pub use pebble::{Pebble, PebbleOptions};
+pub use postfix::Postfix;
+pub use prosody::Prosody;
+pub use slapd::Slapd;
 
 /// The program of that name, or `None` after saying that the test is skipped.
 ///

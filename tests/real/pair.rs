@@ -28,6 +28,14 @@ impl Pair {
         leaf.der().to_vec()
     }
 
+    /// The same with an RSA key of 2048 bits, for servers that know nothing newer.
+    pub fn write_self_signed_rsa(&self, name: &str) -> Vec<u8> {
+        let key = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).expect("RSA keys can be made");
+        let (leaf, key) = self_signed_with(name, key);
+        self.write(&leaf.pem(), &key.serialize_pem());
+        leaf.der().to_vec()
+    }
+
     /// Writes a certificate and a key that do not belong together.
     pub fn write_mismatched(&self, name: &str) {
         let (leaf, _) = self_signed(name);
@@ -46,7 +54,10 @@ impl Pair {
 }
 
 fn self_signed(name: &str) -> (rcgen::Certificate, KeyPair) {
-    let key = KeyPair::generate().expect("P-256 keys can be made");
+    self_signed_with(name, KeyPair::generate().expect("P-256 keys can be made"))
+}
+
+fn self_signed_with(name: &str, key: KeyPair) -> (rcgen::Certificate, KeyPair) {
     let mut params = CertificateParams::new(vec![name.to_owned()]).expect("the name is one");
     params.distinguished_name.push(DnType::CommonName, name);
     let leaf = params.self_signed(&key).expect("it can be signed");

@@ -1,11 +1,12 @@
 //! `endpoint`: where to look at what a service serves.
 
-use url::Url;
+use std::time::Duration;
 
 use super::keys;
 use super::walk::{At, Place, Read, Table, Value, Walk};
 use crate::cert::Identifier;
-use crate::config::{CertSpec, Endpoint, Protocol};
+use crate::config::endpoint::{TIMEOUT, address};
+use crate::config::{CertSpec, Endpoint, KeyFamily, Protocol};
 
 /// An endpoint as written, before its certificate is known.
 #[derive(Clone, Debug)]
@@ -15,7 +16,9 @@ pub(super) struct Written {
     host: Identifier,
     port: u16,
     sni: Sni,
+    key: Option<KeyFamily>,
     certificate: Option<At<String>>,
+    timeout: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -44,7 +47,9 @@ pub(super) fn preset(urls: &[&str], at: Place, certificates: &[String]) -> Vec<W
             host: host.clone(),
             port,
             sni: Sni::ByHost,
+            key: None,
             certificate: Some(At { at, it: certificate.clone() }),
+            timeout: TIMEOUT,
         }));
     }
     all
@@ -60,8 +65,10 @@ pub(super) fn settle(
     let mut sound = Ok(());
     for written in written {
         match settle_one(walk, written, certificates) {
-            Ok(endpoint) if endpoints.contains(&endpoint) => {
-                sound = Err(walk.problem(written.at, "this endpoint stands twice; keep one"));
+            // What it is written as names it everywhere.
+            Ok(endpoint) if endpoints.iter().any(|e| e.to_string() == endpoint.to_string()) => {
+                let text = format!("the endpoint {endpoint} stands twice; keep one");
+                sound = Err(walk.problem(written.at, text));
             }
             Ok(endpoint) => endpoints.push(endpoint),
             Err(reported) => sound = Err(reported),
@@ -105,9 +112,22 @@ fn settle_one(
         protocol: written.protocol,
         host: written.host.to_string(),
         port: written.port,
+        key: written.key.or_else(|| key(expected, sni.as_deref(), certificates)),
         sni,
         certificate: expected.name.clone(),
+        timeout: written.timeout,
     })
+}
+
+/// Where the service has a certificate of the other family for the same name, the server must be
+/// asked for the one that is expected: by itself it shows the one that it prefers.
+fn key(expected: &CertSpec, sni: Option<&str>, certificates: &[&CertSpec]) -> Option<KeyFamily> {
+    let name = Identifier::Dns(sni?.to_owned());
+    let family = KeyFamily::of(expected.key);
+    let other = |c: &&CertSpec| {
+        KeyFamily::of(c.key) != family && c.identifiers.iter().any(|i| i.covers(&name))
+    };
+    certificates.iter().any(other).then_some(family)
 }
 
 fn first_name(certificate: &CertSpec) -> Option<String> {
@@ -124,14 +144,25 @@ fn one<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Written> {
         return from_table(walk, &table);
     }
     let (protocol, host, port) = url(walk, value)?;
-    Ok(Written { at: value.at, protocol, host, port, sni: Sni::ByHost, certificate: None })
+    Ok(Written {
+        at: value.at,
+        protocol,
+        host,
+        port,
+        sni: Sni::ByHost,
+        key: None,
+        certificate: None,
+        timeout: TIMEOUT,
+    })
 }
 
 fn from_table<'a>(walk: &mut Walk<'a>, table: &Table<'a>) -> Read<Written> {
     walk.refuse_unknown_keys(table);
     let url = walk.required(table, "url", url, "say where to look, such as \"sips://127.0.0.1\"");
     let sni = walk.optional(table, "sni", sni);
+    let key = walk.optional(table, "key", family);
     let certificate = walk.optional(table, "certificate", Walk::string);
+    let timeout = walk.optional(table, "timeout", |w, v| w.duration(v, ("1 s", "60 s")));
     let (protocol, host, port) = url?;
     Ok(Written {
         at: table.at,
@@ -139,8 +170,15 @@ fn from_table<'a>(walk: &mut Walk<'a>, table: &Table<'a>) -> Read<Written> {
         host,
         port,
         sni: sni?.unwrap_or(Sni::ByHost),
+        key: key?,
         certificate: certificate?,
+        timeout: timeout?.unwrap_or(TIMEOUT),
     })
+}
+
+fn family<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<KeyFamily> {
+    let words = KeyFamily::ALL.map(KeyFamily::word);
+    walk.word(value, |word| KeyFamily::ALL.into_iter().find(|f| f.word() == word), &words)
 }
 
 fn sni<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Sni> {
@@ -159,85 +197,4 @@ fn url<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<(Protocol, Identifier,
     let At { at, it } = walk.string(value)?;
     address(&it)
         .map_err(|reason| walk.problem(at, format!("the endpoint {it:?} cannot be used: {reason}")))
-}
-
-fn address(text: &str) -> Result<(Protocol, Identifier, u16), String> {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return Err("write it like \"sips://127.0.0.1:5061\"".to_owned());
-    };
-    let (protocol, port) = match scheme {
-        "https" => (Protocol::Https, Some(443)),
-        // RFC 3261 section 19.1.2
-        "sips" => (Protocol::Sips, Some(5061)),
-        "tls" => (Protocol::Tls, None),
-        _ => return Err("known are sips://, tls:// and https://".to_owned()),
-    };
-    let url = Url::parse(text).map_err(|e| e.to_string())?;
-    // Only for schemes that it knows does the crate read the host as one.
-    let host = Url::parse(&format!("https://{rest}")).map_err(|e| e.to_string())?;
-    if !matches!(host.path(), "" | "/")
-        || host.query().is_some()
-        || host.fragment().is_some()
-        || !host.username().is_empty()
-        || host.password().is_some()
-    {
-        return Err("write only scheme, host and port".to_owned());
-    }
-    let host = match host.host() {
-        Some(url::Host::Ipv4(ip)) => Identifier::Ip(ip.into()),
-        Some(url::Host::Ipv6(ip)) => Identifier::Ip(ip.into()),
-        Some(url::Host::Domain(name)) => name.parse::<Identifier>().map_err(|e| e.to_string())?,
-        None => return Err("it names no host".to_owned()),
-    };
-    match &host {
-        Identifier::Ip(ip) if ip.is_unspecified() => {
-            return Err(format!("nobody can connect to {ip}: write 127.0.0.1 or [::1]"));
-        }
-        name if name.is_wildcard() => return Err("a host is no wildcard".to_owned()),
-        _ => {}
-    }
-    match url.port().or(port) {
-        Some(port @ 1..) => Ok((protocol, host, port)),
-        Some(0) => Err("port 0 is none".to_owned()),
-        None => Err(format!("{scheme}:// needs a port")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_have_the_ports_of_their_schemes() {
-        for (text, protocol, host, port) in [
-            ("sips://127.0.0.1", Protocol::Sips, "127.0.0.1", 5061),
-            ("sips://[2001:DB8::1]:443/", Protocol::Sips, "2001:db8::1", 443),
-            ("https://Büro.example", Protocol::Https, "xn--bro-hoa.example", 443),
-            ("https://pbx.example:443", Protocol::Https, "pbx.example", 443),
-            ("tls://pbx:993", Protocol::Tls, "pbx", 993),
-        ] {
-            let found = address(text).unwrap();
-            assert_eq!((found.0, found.1.to_string().as_str(), found.2), (protocol, host, port));
-        }
-    }
-
-    #[test]
-    fn what_is_no_endpoint_is_refused() {
-        for text in [
-            "127.0.0.1:5061",
-            "sip://127.0.0.1",
-            "wss://pbx.example",
-            "tls://pbx.example",
-            "https://pbx.example/path",
-            "https://user@pbx.example",
-            "sips://pbx.example:0",
-            "sips://pbx.example:99999",
-            "sips://0.0.0.0",
-            "sips://::1:5061",
-            "sips://*.pbx.example",
-            "sips://",
-        ] {
-            assert!(address(text).is_err(), "{text}: {:?}", address(text));
-        }
-    }
 }

@@ -149,7 +149,8 @@ pub const TARGET: Section =
     Section { title: "target", keys: &["path", "content", "owner", "group", "mode"] };
 
 /// Where to look.
-pub const ENDPOINT: Section = Section { title: "endpoint", keys: &["url", "sni", "certificate"] };
+pub const ENDPOINT: Section =
+    Section { title: "endpoint", keys: &["url", "sni", "key", "certificate", "timeout"] };
 
 /// Who is told.
 pub const ALERTS: Section = Section {

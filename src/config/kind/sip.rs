@@ -62,7 +62,7 @@ pub(super) const FREESWITCH: Preset = Preset {
     tests: false,
     counts_calls: true,
     class: Class::Restart,
-    endpoints: &["sips://127.0.0.1:5061", "https://127.0.0.1:7443"],
+    endpoints: &["sips://127.0.0.1:5061", "wss://127.0.0.1:7443"],
 };
 
 /// The real file behind the links `agent.pem`, `tls.pem` and `wss.pem`.
@@ -74,7 +74,7 @@ pub(super) const FUSIONPBX: Preset = Preset {
     tests: false,
     counts_calls: true,
     class: Class::Restart,
-    endpoints: &["sips://127.0.0.1:5061", "https://127.0.0.1:7443"],
+    endpoints: &["sips://127.0.0.1:5061", "wss://127.0.0.1:7443"],
 };
 
 /// Files are read at the reload by a worker that runs as `kamailio`, so its group must be able to
@@ -111,7 +111,7 @@ pub(super) const COTURN: Preset = Preset {
     tests: false,
     counts_calls: false,
     class: Class::Hot,
-    endpoints: &["tls://127.0.0.1:5349"],
+    endpoints: &["turns://127.0.0.1:5349"],
 };
 
 /// Reads files at start only.
@@ -123,5 +123,5 @@ pub(super) const JANUS: Preset = Preset {
     tests: false,
     counts_calls: false,
     class: Class::Restart,
-    endpoints: &["tls://127.0.0.1:8989"],
+    endpoints: &["wss://127.0.0.1:8989"],
 };

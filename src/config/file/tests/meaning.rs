@@ -116,6 +116,27 @@ fn service(lines: &str) -> ServiceSpec {
 }
 
 #[test]
+fn every_kind_needs_nothing_but_its_name() {
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Custom) {
+        let service = service(&format!("kind = \"{kind}\""));
+        assert_eq!((service.name.as_str(), service.kind), (kind.word(), kind));
+        assert!(!service.endpoints.is_empty() && service.reload.is_some(), "{kind}");
+        let contents: Vec<_> =
+            service.install["pbx"].targets().iter().map(|(_, t)| t.content).collect();
+        assert!(contents.iter().any(|content| content.holds_key()), "{kind}");
+    }
+}
+
+#[test]
+fn every_kind_has_a_hook_that_is_shipped() {
+    let hooks = Path::new(env!("CARGO_MANIFEST_DIR")).join("hooks");
+    for preset in Kind::ALL.into_iter().filter_map(Kind::preset) {
+        let name = Path::new(preset.hook).file_name().unwrap();
+        assert!(hooks.join(name).is_file(), "{}", preset.hook);
+    }
+}
+
+#[test]
 fn kamailio_is_preset() {
     let service = service("kind = \"kamailio\"");
     assert_eq!((service.name.as_str(), service.kind), ("kamailio", Kind::Kamailio));
@@ -133,7 +154,9 @@ fn kamailio_is_preset() {
         host: "127.0.0.1".to_owned(),
         port: 5061,
         sni: Some("pbx.de".to_owned()),
+        key: None,
         certificate: "pbx".to_owned(),
+        timeout: Duration::from_secs(5),
     };
     assert_eq!(service.endpoints, [endpoint]);
 }
@@ -244,4 +267,33 @@ fn what_may_be_meant_is_a_warning() {
 fn the_hash_is_that_of_the_text() {
     assert_eq!(config(SOUND).hash, config(SOUND).hash);
     assert_ne!(config(SOUND).hash, config(&format!("{SOUND} ")).hash);
+}
+
+#[test]
+fn an_endpoint_has_its_own_limit_and_asks_for_the_kind_of_key_that_is_expected() {
+    let two = format!(
+        "{SOUND}[[certificate]]\nname = \"ec\"\nnames = [\"pbx.de\"]\nkey = \"ecdsa-p256\"\n\
+         [[service]]\nkind = \"nginx\"\ncertificate = [\"pbx\", \"ec\"]\n\
+         target-dir = \"/a/{{certificate}}\"\n"
+    );
+    let asked = |endpoint: &str| -> Vec<(String, Option<KeyFamily>, Duration)> {
+        let endpoints = config(&format!("{two}{endpoint}\n")).services.remove(0).endpoints;
+        endpoints.into_iter().map(|e| (e.certificate, e.key, e.timeout)).collect()
+    };
+    let five = Duration::from_secs(5);
+    // By itself, so that the server's taste does not decide which of the two is seen.
+    assert_eq!(
+        asked(""),
+        [
+            ("pbx".to_owned(), Some(KeyFamily::Rsa), five),
+            ("ec".to_owned(), Some(KeyFamily::Ecdsa), five)
+        ]
+    );
+    let written = "endpoint = { url = \"wss://127.0.0.1:8089\", key = \"ecdsa\", \
+                   certificate = \"ec\", timeout = \"20 s\" }";
+    assert_eq!(
+        asked(written),
+        [("ec".to_owned(), Some(KeyFamily::Ecdsa), Duration::from_secs(20))]
+    );
+    assert_eq!(service("kind = \"nginx\"").endpoints[0].key, None);
 }

@@ -208,7 +208,10 @@ fn services_with_wrong_values_are_told() {
     with("test = [1]", "a list of strings in quotes, not a whole number");
     with("proof-timeout = \"0 s\"", "between 1 s and 1 h");
     with("hook-timeout = \"2 h\"", "between 1 s and 1 h");
-    with("endpoint = \"http://127.0.0.1\"", "known are sips://, tls:// and https://");
+    with("endpoint = \"http://127.0.0.1\"", "known are sips://, tls://, https://, wss://");
+    let url = "url = \"https://127.0.0.1\"";
+    with(&format!("endpoint = {{ {url}, key = \"x25519\" }}"), "known are ");
+    with(&format!("endpoint = {{ {url}, timeout = \"2 min\" }}"), "between 1 s and 60 s");
     with("endpoint = { url = \"https://127.0.0.1\", sni = \"10.0.0.1\" }", "neither a DNS name");
     with(
         "endpoint = { url = \"https://127.0.0.1\", certificate = \"x\" }",
