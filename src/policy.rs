@@ -3,6 +3,9 @@
 //! - [`plan`]: the one next step of a certificate or service, and why.
 //! - [`schedule`]: when a certificate is due, ARI, back-off; random times without randomness.
 //! - [`budget`]: what we allow ourselves to ask of a CA.
+//! - [`caa`]: what CAA records say about a CA.
+//! - [`reach`]: whether the CA can reach us, and the mode that follows.
+//! - [`preflight`]: facts of the way from the CA to us as a checklist.
 //! - [`verdict`]: what the endpoints say about a switch.
 //! - [`words`]: what may be said of a certificate, and the observation behind it.
 //! - [`remember`]: what a try leaves behind in the state.
@@ -12,7 +15,10 @@
 //! could have when they were written: [`schedule::holds_until`].
 
 pub mod budget;
+pub mod caa;
 pub mod plan;
+pub mod preflight;
+pub mod reach;
 pub mod remember;
 pub mod schedule;
 pub mod simulate;

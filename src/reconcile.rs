@@ -2,6 +2,7 @@
 
 mod certificate;
 mod order;
+mod reach;
 mod service;
 
 use std::cell::Cell;

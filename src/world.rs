@@ -12,6 +12,7 @@ use crate::acme::{AcmeAuthority, Authority, Limits};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::host;
+use crate::policy::reach::Hysteresis;
 use crate::probe::{Prober, TlsProber};
 use crate::service::{HookReloader, Reloader};
 use crate::state::Time;
@@ -32,6 +33,8 @@ pub struct World {
     pub prober: Rc<dyn Prober>,
     /// Runs the hooks of services.
     pub reloader: Rc<dyn Reloader>,
+    /// How slowly the belief changes whether the CA can reach us.
+    pub hysteresis: Hysteresis,
     /// Our own executable, for work under another user.
     pub helper: PathBuf,
 }
@@ -60,6 +63,7 @@ impl World {
             authorities,
             prober: Rc::new(TlsProber),
             reloader: Rc::new(HookReloader),
+            hysteresis: Hysteresis::default(),
             // The running executable, also when the file was replaced by an upgrade meanwhile.
             helper: PathBuf::from("/proc/self/exe"),
         }

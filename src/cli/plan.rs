@@ -99,6 +99,9 @@ fn certificate_step(name: &str, action: Action, now: Timestamp) -> Step {
             ("ask the CA when to renew", Some(now), "its last answer is due for renewal".to_owned())
         }
         Action::Issue { reason, .. } => ("order", Some(now), reason.to_string()),
+        Action::Probe => {
+            ("try the CA", Some(now), "manual mode: can it reach us again?".to_owned())
+        }
         Action::Rehearse(reason) => ("rehearse the order", Some(now), reason.to_string()),
         Action::Wait(wait) => ("wait", wait.until, wait.why.to_string()),
     };

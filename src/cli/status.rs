@@ -171,6 +171,7 @@ fn certificates(
         let (next_at, next) = match reconciler.next(spec, &seen, now) {
             Action::AskRenewalInfo => (Some(now), "ask the CA when to renew".to_owned()),
             Action::Issue { reason, .. } => (Some(now), format!("order: {reason}")),
+            Action::Probe => (Some(now), "see whether the CA can reach us again".to_owned()),
             Action::Rehearse(reason) => (Some(now), format!("rehearse: {reason}")),
             Action::Wait(wait) => (wait.until, wait.why.to_string()),
         };

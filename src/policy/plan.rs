@@ -5,6 +5,7 @@
 //! the answer is the same.
 
 mod certificate;
+mod mode;
 mod service;
 
 use std::fmt;
@@ -29,6 +30,8 @@ pub enum Action {
         /// Inside an ARI window: does not count against the budget.
         exempt: bool,
     },
+    /// Manual mode: see whether the CA can reach this host again, and order nothing.
+    Probe,
     /// Try the names at the rehearsal directory first; an order under way as with `Issue`.
     Rehearse(Reason),
     /// Nothing to do before a certain time.
@@ -75,6 +78,8 @@ pub enum Reason {
     Missing,
     /// The CA suggests it (RFC 9773).
     RenewalInfo,
+    /// An uploaded certificate nears its end, and the CA can reach us.
+    TakeOver,
     /// An order for exactly this is under way.
     UnderWay,
 }
@@ -132,6 +137,7 @@ impl fmt::Display for Reason {
             }
             Self::Missing => f.write_str("there is none yet"),
             Self::RenewalInfo => f.write_str("the CA suggests it"),
+            Self::TakeOver => f.write_str("the uploaded certificate nears its end"),
             Self::UnderWay => f.write_str("an order for it is under way"),
         }
     }

@@ -41,6 +41,7 @@ impl Reconciler<'_> {
                 }
                 Action::Wait(wait) => {
                     pass.findings.extend(certificate_finding(spec, &seen, now));
+                    pass.findings.extend(self.mode_finding(spec, &seen, now));
                     return Ok(Pass { wait, ..pass });
                 }
                 _ if self.config.mode == Mode::Observe => {
@@ -48,6 +49,7 @@ impl Reconciler<'_> {
                     return Ok(Pass { wait: Wait { until: None, why }, ..pass });
                 }
                 Action::AskRenewalInfo => self.ask_renewal_info(&writer, spec, &seen).await?,
+                Action::Probe => pass.failed = self.probe(&writer, spec).await?,
                 Action::Rehearse(reason) => {
                     let order = self.order(&writer, spec, Goal::Rehearsal, None).await?;
                     pass.failed = self.drive(&writer, spec, order, &reason, false).await?;

@@ -1,0 +1,153 @@
+//! What a try teaches of the way from the CA to us, and manual mode: tried daily, and kept ready
+//! for an upload.
+
+use jiff::Timestamp;
+
+use super::{Error, Reconciler, in_words};
+use crate::acme;
+use crate::config::{CertSpec, IssuerSpec, Source};
+use crate::policy::reach::{self, Heard};
+use crate::state::reach::{Evidence, Mode};
+use crate::state::{Finding, Goal, Observed, Severity};
+use crate::store::CertificateWriter;
+
+impl Reconciler<'_> {
+    /// Manual mode: sees whether the CA can reach us again, at the rehearsal directory where there
+    /// is one; returns what failed.
+    pub(super) async fn probe(
+        &self,
+        writer: &CertificateWriter,
+        spec: &CertSpec,
+    ) -> Result<Option<String>, Error> {
+        let Some(issuer) = self.issuer(spec) else {
+            return Err(Error::NoIssuer(spec.name.clone()));
+        };
+        let goal = match issuer.rehearsal {
+            Some(_) => Goal::Rehearsal,
+            None => Goal::Certificate,
+        };
+        self.say(&format!("{}: manual mode: trying whether the CA can reach us", spec.name));
+        let Err(error) = self.validate(spec, issuer, goal).await? else {
+            let (found, text) = (self.success(issuer, goal), "the CA can reach us");
+            self.tell(spec, "probed", text, None)?;
+            self.learn(writer, spec, Heard::Found(found))?;
+            return Ok(None);
+        };
+        let failure = error.failure(self.world.now(), goal == Goal::Rehearsal);
+        self.count_failed(&issuer.name, &error, &failure)?;
+        let text = in_words(&failure);
+        self.tell(spec, "probed", &text, None)?;
+        match found(spec, issuer, goal, &error, self.world.now()) {
+            Some(found) => self.learn(writer, spec, Heard::Found(found))?,
+            None => self.learn(writer, spec, Heard::Nothing(&failure))?,
+        }
+        Ok(Some(text))
+    }
+
+    /// A CA validated the names, or gave a certificate.
+    pub(super) fn came_through(
+        &self,
+        writer: &CertificateWriter,
+        spec: &CertSpec,
+        goal: Goal,
+    ) -> Result<(), Error> {
+        let Some(issuer) = self.issuer(spec) else { return Ok(()) };
+        let found = self.success(issuer, goal);
+        let heard = match goal {
+            Goal::Certificate => Heard::Issued(found),
+            Goal::Rehearsal => Heard::Found(found),
+        };
+        self.learn(writer, spec, heard)
+    }
+
+    /// An order failed: some failures tell that the CA cannot reach us.
+    pub(super) fn refused(
+        &self,
+        writer: &CertificateWriter,
+        spec: &CertSpec,
+        error: &acme::Error,
+        goal: Goal,
+    ) -> Result<(), Error> {
+        let Some(issuer) = self.issuer(spec) else { return Ok(()) };
+        match found(spec, issuer, goal, error, self.world.now()) {
+            Some(found) => self.learn(writer, spec, Heard::Found(found)),
+            None => Ok(()),
+        }
+    }
+
+    fn success(&self, issuer: &IssuerSpec, goal: Goal) -> Evidence {
+        reach::came_through(issuer, goal == Goal::Rehearsal, self.world.now())
+    }
+
+    fn learn(
+        &self,
+        writer: &CertificateWriter,
+        spec: &CertSpec,
+        heard: Heard<'_>,
+    ) -> Result<(), Error> {
+        let store = self.store.certificate(&spec.name)?;
+        let (state, newest) = (store.state()?, store.newest()?);
+        let (slowly, now) = (self.world.hysteresis, self.world.now());
+        let (state, switch) = reach::heard(spec, &state, newest.as_ref(), heard, slowly, now);
+        writer.remember(&state)?;
+        if let Some(switch) = switch {
+            self.say(&format!("{}: {}", spec.name, switch.text));
+            self.tell(spec, "mode", &switch.text, None)?;
+        }
+        Ok(())
+    }
+
+    /// Manual mode is nothing that a person may overlook.
+    pub(super) fn mode_finding(
+        &self,
+        spec: &CertSpec,
+        seen: &Observed,
+        now: Timestamp,
+    ) -> Option<Finding> {
+        let Mode::Manual { reason, .. } = &seen.state.mode else { return None };
+        if spec.source != Source::Auto {
+            return None;
+        }
+        let usable = reach::is_usable(seen.newest.as_ref(), now);
+        Some(Finding {
+            object: spec.name.clone(),
+            severity: if usable { Severity::Warning } else { Severity::Critical },
+            text: format!(
+                "manual mode, because {reason}; repair it (`pbxcert preflight {}` shows what is in \
+                 the way), or have the signing request (`pbxcert csr {}`) signed and put the \
+                 answer into {}; the CA is tried again by itself",
+                spec.name,
+                spec.name,
+                spec.upload.dir.display()
+            ),
+        })
+    }
+}
+
+/// What an error tells of the way from the CA to us; `None`: nothing.
+fn found(
+    spec: &CertSpec,
+    issuer: &IssuerSpec,
+    goal: Goal,
+    error: &acme::Error,
+    now: Timestamp,
+) -> Option<Evidence> {
+    let rehearsal = goal == Goal::Rehearsal;
+    match error {
+        acme::Error::Validation(all) => all.iter().find_map(|rejection| {
+            let (kind, detail) = (rejection.problem.kind.as_deref()?, rejection.problem.detail());
+            reach::seen_by_ca(issuer, rehearsal, &rejection.identifier, (kind, &detail), now)
+        }),
+        acme::Error::Challenge { identifier, reason } => {
+            Some(reach::seen_here(identifier, reason, now))
+        }
+        // Let's Encrypt looks at CAA once more when it is asked to sign.
+        acme::Error::Refused { refusal, .. } if refusal.kind() == Some("caa") => {
+            let problem = refusal.problem.as_ref()?;
+            let named = problem.subproblems.iter().find_map(|sub| sub.identifier.as_ref());
+            let name = named.or(spec.identifiers.first())?;
+            reach::seen_by_ca(issuer, rehearsal, name, ("caa", &problem.detail()), now)
+        }
+        _ => None,
+    }
+}
