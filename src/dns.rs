@@ -1,7 +1,7 @@
 //! Names looked up as a CA does: in the DNS alone (no hosts file, no search domains), and with the
 //! reason when there is nothing.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::config::{
@@ -140,41 +140,6 @@ fn caa(data: &RData) -> Option<CaaRecord> {
         tag: caa.tag.chars().take(32).collect(),
         value: caa.value.iter().copied().take(1024).collect(),
     })
-}
-
-/// Whether packets to that address stay inside of somebody's network, or lead nowhere: the CA
-/// cannot connect to it.
-pub fn is_reserved(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            let [a, b, ..] = v4.octets();
-            v4.is_private()
-                || v4.is_loopback()
-                || v4.is_link_local()
-                || v4.is_unspecified()
-                || v4.is_broadcast()
-                || v4.is_multicast()
-                || v4.is_documentation()
-                || is_shared(address)
-                || a == 0
-                || a >= 240
-                || (a, b) == (198, 18)
-                || (a, b) == (198, 19)
-        }
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => is_reserved(v4.into()),
-            // Global unicast is 2000::/3, of which 2001:db8::/32 is documentation (RFC 3849).
-            None => {
-                let [a, b, ..] = v6.segments();
-                a & 0xe000 != 0x2000 || (a, b) == (0x2001, 0x0db8)
-            }
-        },
-    }
-}
-
-/// 100.64.0.0/10: addresses that a provider shares among customers (RFC 6598, CGNAT).
-pub fn is_shared(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64)
 }
 
 /// More records than anybody has for one name.

@@ -48,6 +48,9 @@ impl Hysteresis {
 pub enum Heard<'a> {
     /// Whether the CA can reach us.
     Found(Evidence),
+    /// What this host knows of itself, beside the word of a CA: kept, and nothing more, since the
+    /// CA was not tried again.
+    Hint(Evidence),
     /// A certificate: no opinion, but the thing itself.
     Issued(Evidence),
     /// Nothing about that: the CA is down, or busy.
@@ -68,6 +71,11 @@ pub fn heard(
     let wait = !matches!(heard, Heard::Issued(_)) && is_usable(newest, now);
     let reach = match heard {
         Heard::Found(found) | Heard::Issued(found) => judge(before, found, wait, hysteresis, now),
+        Heard::Hint(found) => {
+            let mut reach = before.clone();
+            add(&mut reach.evidence, found, now);
+            reach
+        }
         Heard::Nothing(failure) => unanswered(before, failure, hysteresis, now),
     };
     learn(spec, state, reach, now)
@@ -172,7 +180,7 @@ fn learn(
         (mode, Reach::Unknown) => mode.clone(),
     };
     let came_through = reach.last_asked().is_some_and(|found| found.reaches && found.at == now);
-    let switched = to.word() != state.mode.word();
+    let switched = to.is_manual() != state.mode.is_manual();
     let text = match &to {
         Mode::Automatic => match reach.reason.as_str() {
             "" => "automatic again: the configuration has changed".to_owned(),
@@ -180,7 +188,7 @@ fn learn(
         },
         Mode::Manual { reason, .. } => format!("manual from now on: {reason}"),
     };
-    if came_through && state.mode != Mode::Automatic {
+    if came_through && state.mode.is_manual() {
         let told = state.backoff.last.take().filter(|last| last.retry_after.is_some());
         let asked = state.backoff.asked.take();
         state.backoff = Backoff { last: told, asked, ..Backoff::default() };
@@ -288,3 +296,6 @@ fn add(evidence: &mut Vec<Evidence>, found: Evidence, now: Timestamp) {
 
 /// What was found a month ago agrees with nothing of today.
 const MEMORY: Duration = Duration::from_secs(30 * 86_400);
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,7 @@ impl Reconciler<'_> {
         let now = || self.world.now();
         let writer = wait_for(&spec.name, || store.try_lock(now()), self.progress).await?;
         let mut pass = Pass::nothing();
-        self.finish(&writer, spec)?;
+        self.finish(&writer, spec).await?;
         for _ in 0..MOST_ACTIONS {
             if self.stop.get() {
                 return Ok(pass);

@@ -154,7 +154,7 @@ impl Reconciler<'_> {
             match &order.stage {
                 Stage::Downloaded { certificate, chain } => {
                     let (certificate, chain) = (certificate.clone(), chain.clone());
-                    return self.accept(writer, spec, &order, &certificate, &chain, exempt);
+                    return self.accept(writer, spec, &order, &certificate, &chain, exempt).await;
                 }
                 Stage::Rehearsed => {
                     let state = self.store.certificate(&spec.name)?.state()?;
@@ -187,14 +187,14 @@ impl Reconciler<'_> {
                     writer.remember_order(&order)?;
                 }
                 Err(error) => {
-                    return self.fail(writer, spec, &order, &*authority, &error).map(Some);
+                    return self.fail(writer, spec, &order, &*authority, &error).await.map(Some);
                 }
             }
         }
     }
 
     /// Checks what the CA sent and commits it.
-    fn accept(
+    async fn accept(
         &self,
         writer: &CertificateWriter,
         spec: &CertSpec,
@@ -208,7 +208,7 @@ impl Reconciler<'_> {
             Ok(bundle) => bundle,
             Err(error) => {
                 let Some(authority) = self.authority(spec) else { return Ok(None) };
-                return self.fail(writer, spec, order, &*authority, &error).map(Some);
+                return self.fail(writer, spec, order, &*authority, &error).await.map(Some);
             }
         };
         // First what matters: counted before, a full disk would spend the budget try by try.
@@ -226,12 +226,16 @@ impl Reconciler<'_> {
     }
 
     /// A crash came between the commit and forgetting the order: the wish is met.
-    pub(super) fn finish(&self, writer: &CertificateWriter, spec: &CertSpec) -> Result<(), Error> {
+    pub(super) async fn finish(
+        &self,
+        writer: &CertificateWriter,
+        spec: &CertSpec,
+    ) -> Result<(), Error> {
         let store = self.store.certificate(&spec.name)?;
         let (Some(order), Some(newest)) = (store.order()?, store.newest()?) else { return Ok(()) };
         let Stage::Downloaded { certificate, chain } = &order.stage else { return Ok(()) };
         if store.bundle(newest.number)?.key().public() == order.key.public() {
-            self.accept(writer, spec, &order, certificate, chain, false)?;
+            self.accept(writer, spec, &order, certificate, chain, false).await?;
         }
         Ok(())
     }
@@ -297,7 +301,7 @@ impl Reconciler<'_> {
     }
 
     /// Remembers a failed try; returns it in words.
-    fn fail(
+    async fn fail(
         &self,
         writer: &CertificateWriter,
         spec: &CertSpec,
@@ -319,7 +323,7 @@ impl Reconciler<'_> {
         let state =
             remember::failed(&state, failure.clone(), &order.asked, held.as_ref(), &seed, now);
         writer.remember(&state)?;
-        self.refused(writer, spec, error, order.goal)?;
+        self.refused(writer, spec, error, order.goal).await?;
         let text = in_words(&failure);
         self.say(&format!("{}: failed: {text}", spec.name));
         self.tell(spec, "failed", &text, None)?;

@@ -1,13 +1,18 @@
 //! What a try teaches of the way from the CA to us, and manual mode: tried daily, and kept ready
 //! for an upload.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::{Error, Reconciler, in_words};
 use crate::acme;
 use crate::config::{CertSpec, IssuerSpec, Source};
+use crate::evidence;
+use crate::policy::preflight;
 use crate::policy::reach::{self, Heard};
-use crate::state::reach::{Evidence, Mode};
+use crate::state::facts::{Facts, Ground};
+use crate::state::reach::{Evidence, Mode, Witness};
 use crate::state::{Finding, Goal, Observed, Severity};
 use crate::store::CertificateWriter;
 
@@ -38,7 +43,7 @@ impl Reconciler<'_> {
         let text = in_words(&failure);
         self.tell(spec, "probed", &text, None)?;
         match found(spec, issuer, goal, &error, self.world.now()) {
-            Some(found) => self.learn(writer, spec, Heard::Found(found))?,
+            Some(_) => self.refused(writer, spec, &error, goal).await?,
             None => self.learn(writer, spec, Heard::Nothing(&failure))?,
         }
         Ok(Some(text))
@@ -61,7 +66,7 @@ impl Reconciler<'_> {
     }
 
     /// An order failed: some failures tell that the CA cannot reach us.
-    pub(super) fn refused(
+    pub(super) async fn refused(
         &self,
         writer: &CertificateWriter,
         spec: &CertSpec,
@@ -69,10 +74,48 @@ impl Reconciler<'_> {
         goal: Goal,
     ) -> Result<(), Error> {
         let Some(issuer) = self.issuer(spec) else { return Ok(()) };
-        match found(spec, issuer, goal, error, self.world.now()) {
-            Some(found) => self.learn(writer, spec, Heard::Found(found)),
-            None => Ok(()),
+        let Some(found) = found(spec, issuer, goal, error, self.world.now()) else {
+            return Ok(());
+        };
+        let outside = found.witness > Witness::Local;
+        self.learn(writer, spec, Heard::Found(found))?;
+        if outside {
+            self.look_around(writer, spec, issuer).await?;
         }
+        Ok(())
+    }
+
+    /// A CA did not get here: what this host itself knows to be in the way is kept beside its
+    /// word.
+    async fn look_around(
+        &self,
+        writer: &CertificateWriter,
+        spec: &CertSpec,
+        issuer: &IssuerSpec,
+    ) -> Result<(), Error> {
+        let Some(ground) = &self.world.ground else { return Ok(()) };
+        let Some(facts) = self.facts(spec, issuer, ground).await else { return Ok(()) };
+        let seen = self.observe(spec)?;
+        let account = self.store.issuer(&issuer.name)?.account(Goal::Certificate)?;
+        let account = account.as_ref().and_then(|account| account.url.as_deref());
+        let case = preflight::Case { spec, issuer, seen: &seen, account, facts: &facts };
+        for hint in preflight::hints(&preflight::checklist(case), self.world.now()) {
+            self.learn(writer, spec, Heard::Hint(hint))?;
+        }
+        Ok(())
+    }
+
+    /// The way from the CA to this host as it is now; `None` when nobody knows this CA, or looking
+    /// took too long.
+    pub async fn facts(
+        &self,
+        spec: &CertSpec,
+        issuer: &IssuerSpec,
+        ground: &Ground,
+    ) -> Option<Facts> {
+        let authority = self.authority(spec)?;
+        let gathered = evidence::gather(spec, issuer, &*authority, ground, self.world.now());
+        tokio::time::timeout(PATIENCE, gathered).await.ok()
     }
 
     fn success(&self, issuer: &IssuerSpec, goal: Goal) -> Evidence {
@@ -123,6 +166,9 @@ impl Reconciler<'_> {
         })
     }
 }
+
+/// For looking around: each part has its own limit, and there may be many names.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What an error tells of the way from the CA to us; `None`: nothing.
 fn found(

@@ -1,11 +1,39 @@
 //! Facts of the way from the CA to this host, as they were found; nothing is judged here.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cert::Identifier;
+
+/// Where is looked.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    /// Name servers; this host's when empty.
+    pub dns: Vec<SocketAddr>,
+    /// The port that the CA opens for http-01: 80.
+    pub http: u16,
+    /// The port where web servers speak TLS: 443.
+    pub https: u16,
+    /// For one question to the DNS.
+    pub question: Duration,
+    /// For one request over HTTP.
+    pub request: Duration,
+}
+
+impl Default for Ground {
+    fn default() -> Self {
+        Self {
+            dns: Vec::new(),
+            http: 80,
+            https: 443,
+            question: Duration::from_secs(6),
+            request: Duration::from_secs(10),
+        }
+    }
+}
 
 /// Everything that was found at one time.
 #[derive(Clone, Debug, Serialize)]

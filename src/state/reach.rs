@@ -103,6 +103,11 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// A person has to upload the next certificate, unless the CA comes through before.
+    pub fn is_manual(&self) -> bool {
+        matches!(self, Self::Manual { .. })
+    }
+
     /// The word for people.
     pub fn word(&self) -> &'static str {
         match self {

@@ -89,6 +89,7 @@ impl Lab {
             prober: Rc::new(TlsProber),
             reloader: lab_service.clone(),
             hysteresis: Hysteresis::default(),
+            ground: None,
             helper: PathBuf::from(env!("CARGO_BIN_EXE_pbxcert")),
         };
         Self { dir, clock, ca, service: lab_service, store, config, world }

@@ -79,3 +79,6 @@ impl Case<'_> {
 
 /// What is further ahead was written with another clock.
 const LONGEST: Duration = Duration::from_secs(2 * 86_400);
+
+#[cfg(test)]
+mod tests;
