@@ -69,6 +69,12 @@ pub fn heard(
 ) -> (CertState, Option<Switch>) {
     let before = &for_wish(&state.reach, &about(spec));
     let wait = !matches!(heard, Heard::Issued(_)) && is_usable(newest, now);
+    let came_through = match &heard {
+        Heard::Found(found) | Heard::Issued(found) => {
+            found.reaches && found.witness > Witness::Local
+        }
+        Heard::Hint(_) | Heard::Nothing(_) => false,
+    };
     let reach = match heard {
         Heard::Found(found) | Heard::Issued(found) => judge(before, found, wait, hysteresis, now),
         Heard::Hint(found) => {
@@ -78,7 +84,7 @@ pub fn heard(
         }
         Heard::Nothing(failure) => unanswered(before, failure, hysteresis, now),
     };
-    learn(spec, state, reach, now)
+    learn(spec, state, reach, came_through, now)
 }
 
 /// The belief after one more finding.
@@ -163,6 +169,7 @@ fn learn(
     spec: &CertSpec,
     state: &CertState,
     reach: ReachState,
+    came_through: bool,
     now: Timestamp,
 ) -> (CertState, Option<Switch>) {
     let mut state = CertState { reach, ..state.clone() };
@@ -179,7 +186,6 @@ fn learn(
         (_, Reach::Reachable) => Mode::Automatic,
         (mode, Reach::Unknown) => mode.clone(),
     };
-    let came_through = reach.last_asked().is_some_and(|found| found.reaches && found.at == now);
     let switched = to.is_manual() != state.mode.is_manual();
     let text = match &to {
         Mode::Automatic => match reach.reason.as_str() {

@@ -15,6 +15,8 @@ mod licences;
 mod line;
 mod mishaps;
 mod ranks;
+mod reach;
+mod reach_pebble;
 mod source;
 mod verbs;
 
