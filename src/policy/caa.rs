@@ -225,4 +225,28 @@ mod tests {
         let verdict = verdict(&"a.example".parse().unwrap(), &records, asker);
         assert_eq!(word(&verdict), "forbidden");
     }
+
+    proptest::proptest! {
+        #![proptest_config(crate::policy::samples::cases(300))]
+
+        #[test]
+        fn whatever_the_records_hold_there_is_a_verdict(
+            all in proptest::collection::vec(
+                (proptest::prelude::any::<bool>(), ".{0,8}|issue|issuewild",
+                 proptest::collection::vec(proptest::prelude::any::<u8>(), 0..80)),
+                0..6,
+            ),
+        ) {
+            let records: Vec<CaaRecord> = all
+                .into_iter()
+                .map(|(critical, tag, value)| CaaRecord { critical, tag, value })
+                .collect();
+            let identities = ["ca.example".to_owned()];
+            let asker = Asker { identities: &identities, account: None, method: "http-01" };
+            let verdict = verdict(&"*.a.example".parse().unwrap(), &records, asker);
+            if let Verdict::Forbidden(text) | Verdict::Depends(text) = verdict {
+                assert!(!text.chars().any(char::is_control), "{text:?}");
+            }
+        }
+    }
 }

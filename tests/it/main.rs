@@ -14,6 +14,7 @@ mod lab;
 mod licences;
 mod line;
 mod mishaps;
+mod preflight;
 mod ranks;
 mod reach;
 mod reach_pebble;
