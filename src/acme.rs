@@ -6,7 +6,7 @@ mod ari;
 mod check;
 mod client;
 mod directory;
-mod holder;
+pub mod holder;
 mod http01;
 mod jws;
 mod listener;
@@ -46,6 +46,20 @@ pub trait Authority {
         account: Option<&'a Account>,
         now: Timestamp,
     ) -> BoxFuture<'a, Result<Step, Error>>;
+
+    /// Publishes a response that no CA has asked for, as for one of these challenges, and looks at
+    /// it from here: [`Authority::retract`] takes it back, also after an error.
+    ///
+    /// Why that failed, for a person.
+    fn show<'a>(
+        &'a self,
+        _challenges: &'a [String],
+        _identifier: &'a Identifier,
+        _token: &'a str,
+        _body: &'a str,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async { Err("there is nothing to answer with".to_owned()) })
+    }
 
     /// Removes challenge responses; also called at start for what a crash left behind. Never fails:
     /// a response that stays is harmless and goes with the next call.

@@ -4,6 +4,7 @@ mod act;
 mod csr;
 mod hold;
 mod plan;
+mod preflight;
 mod show;
 mod status;
 mod verify;
@@ -72,6 +73,14 @@ enum Verb {
         /// Simulate so many days ahead, as if everything went well
         #[arg(long, value_name = "N")]
         days: Option<u32>,
+        /// Print JSON with stable keys
+        #[arg(long)]
+        json: bool,
+    },
+    /// Why the CA can or cannot reach this host, as a checklist with what to do
+    Preflight {
+        /// Only this certificate
+        name: Option<String>,
         /// Print JSON with stable keys
         #[arg(long)]
         json: bool,
@@ -254,6 +263,9 @@ fn run_verb(arguments: Arguments) -> Result<u8, Failed> {
             let context = Context::reading(path)?;
             plan::print(&context, name.as_deref(), days, Vec::new(), json)?;
             Ok(exit::DONE)
+        }
+        Verb::Preflight { name, json } => {
+            in_runtime(preflight::run(&Context::writing(path)?, name.as_deref(), json))
         }
         Verb::Verify { endpoint: urls, sni, key, timeout, json } => {
             // A monitoring system knows 0 to 3 only.

@@ -16,6 +16,7 @@
 //!  8   reconcile  one certificate, or one service: observe -> plan -> act until Wait
 //!  7   deploy     one service: baseline -> install -> reload -> verify -> promote, else roll back
 //!  6   world      the seams in one struct, built for daemon and CLI alike
+//!      evidence   facts for preflight: DNS, CAA, own addresses, ports, responder, directory
 //!  5   store      revisions, service table, state, journal, history
 //!      acme       trait Authority + instant-acme, driven in steps; challenge solvers
 //!      service    trait Reloader + hook implementation; scratch handshake as the service's user
@@ -26,6 +27,7 @@
 //!      host       facts of this machine: clock synchronisation
 //!      watch      file events -> debounced wake; says only "look again"
 //!  4   hook       run one executable: environment in, time limit, exit code and output out
+//!      dns        A, AAAA and CAA as a CA asks for them
 //!      http       the one HTTP client: proxy, roots, limits
 //!      tls        client set-up, capturing verifier, scratch handshake in memory
 //!      sip        OPTIONS, MESSAGE, digest
@@ -62,6 +64,8 @@ pub mod config;
 pub mod confine;
 pub mod daemon;
 pub mod deploy;
+pub mod dns;
+pub mod evidence;
 pub mod feed;
 pub mod fs;
 pub mod hook;

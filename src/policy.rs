@@ -3,6 +3,10 @@
 //! - [`plan`]: the one next step of a certificate or service, and why.
 //! - [`schedule`]: when a certificate is due, ARI, back-off; random times without randomness.
 //! - [`budget`]: what we allow ourselves to ask of a CA.
+//! - [`address`]: which addresses can be reached from the internet.
+//! - [`caa`]: what CAA records say about a CA.
+//! - [`reach`]: whether the CA can reach us, and the mode that follows.
+//! - [`preflight`]: facts of the way from the CA to us as a checklist.
 //! - [`verdict`]: what the endpoints say about a switch.
 //! - [`calm`], [`window`]: when a service may be disturbed.
 //! - [`lint`]: will phones and trunks accept this certificate?
@@ -13,10 +17,14 @@
 //! Times of our own that lie in the future (the clock went back) count for no longer than they
 //! could have when they were written: [`schedule::holds_until`].
 
+pub mod address;
 pub mod budget;
+pub mod caa;
 pub mod calm;
 pub mod lint;
 pub mod plan;
+pub mod preflight;
+pub mod reach;
 pub mod remember;
 pub mod schedule;
 pub mod simulate;

@@ -3,6 +3,7 @@
 mod certificate;
 mod order;
 mod placeholder;
+mod reach;
 mod service;
 
 use std::cell::Cell;

@@ -3,6 +3,8 @@
 //! Types only; nothing here touches the disk or decides.
 
 pub mod alert;
+pub mod facts;
+pub mod reach;
 pub mod upload;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -135,6 +137,10 @@ pub struct CertState {
     pub without_replaces: Option<String>,
     /// The last rehearsal that succeeded.
     pub rehearsed_at: Option<Timestamp>,
+    /// Whether the CA can reach this host, and how that is known.
+    pub reach: reach::ReachState,
+    /// How the certificate is come by, where the source is `auto`.
+    pub mode: reach::Mode,
 }
 
 /// Failures in a row. RFC 8555 has no rule; the table is in `policy::schedule`.

@@ -12,9 +12,11 @@ use crate::acme::{AcmeAuthority, Authority, Limits};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::host;
+use crate::policy::reach::Hysteresis;
 use crate::probe::{Prober, TlsProber};
 use crate::service::{HookReloader, Reloader};
 use crate::state::Time;
+use crate::state::facts::Ground;
 use crate::store::Store;
 
 /// Everything outside that a flow talks to.
@@ -32,6 +34,10 @@ pub struct World {
     pub prober: Rc<dyn Prober>,
     /// Runs the hooks of services.
     pub reloader: Rc<dyn Reloader>,
+    /// How slowly the belief changes whether the CA can reach us.
+    pub hysteresis: Hysteresis,
+    /// Where the way from the CA to us is looked at; `None`: never by itself.
+    pub ground: Option<Ground>,
     /// Our own executable, for work under another user.
     pub helper: PathBuf,
 }
@@ -60,6 +66,8 @@ impl World {
             authorities,
             prober: Rc::new(TlsProber),
             reloader: Rc::new(HookReloader),
+            hysteresis: Hysteresis::default(),
+            ground: Some(Ground::default()),
             // The running executable, also when the file was replaced by an upgrade meanwhile.
             helper: PathBuf::from("/proc/self/exe"),
         }

@@ -10,7 +10,7 @@ use instant_acme::{Order, OrderStatus};
 use jiff::Timestamp;
 
 use crate::cert::bundle::PrivateKey;
-use crate::cert::{KeyType, Leaf};
+use crate::cert::{Identifier, KeyType, Leaf};
 use crate::config::{ChallengeSpec, Http01, IssuerSpec};
 use crate::state::{Account, Ari, Goal, OrderJournal, Stage};
 
@@ -224,28 +224,33 @@ impl AcmeAuthority {
     /// Publishes one response by the first way that works.
     async fn published(&self, proof: &Proof, challenges: &[String]) -> Result<(), Error> {
         let identifier = proof.identifier.clone();
+        if challenges.is_empty() {
+            let reason = "no challenge is configured".to_owned();
+            return Err(Error::NoChallenge { identifier, reason });
+        }
+        let response = Response {
+            identifier: &proof.identifier,
+            token: &proof.token,
+            key_authorization: &proof.key_authorization,
+        };
+        let published = self.publish_by(challenges, response).await;
+        published.map_err(|reason| Error::Challenge { identifier, reason })
+    }
+
+    async fn publish_by(&self, names: &[String], response: Response<'_>) -> Result<(), String> {
         let mut reasons = Vec::new();
-        for name in challenges {
+        for name in names {
             let Some(challenge) = self.challenges.get(name) else {
                 reasons.push(format!("{name}: there is no such challenge"));
                 continue;
             };
-            let response = Response {
-                identifier: &proof.identifier,
-                token: &proof.token,
-                key_authorization: &proof.key_authorization,
-            };
             match self.solver.publish(&challenge.method, response).await {
                 Ok(()) => return Ok(()),
-                Err(reason) if challenges.len() == 1 => reasons.push(reason),
+                Err(reason) if names.len() == 1 => reasons.push(reason),
                 Err(reason) => reasons.push(format!("{name}: {reason}")),
             }
         }
-        if reasons.is_empty() {
-            let reason = "no challenge is configured".to_owned();
-            return Err(Error::NoChallenge { identifier, reason });
-        }
-        Err(Error::Challenge { identifier, reason: reasons.join("; ") })
+        Err(reasons.join("; "))
     }
 
     /// Sends the signing request, and waits until the certificate is there.
@@ -305,6 +310,17 @@ impl Authority for AcmeAuthority {
             }
             done
         })
+    }
+
+    fn show<'a>(
+        &'a self,
+        challenges: &'a [String],
+        identifier: &'a Identifier,
+        token: &'a str,
+        body: &'a str,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        let response = Response { identifier, token, key_authorization: body };
+        Box::pin(self.publish_by(challenges, response))
     }
 
     fn retract(&self, tokens: &[String]) {

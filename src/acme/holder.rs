@@ -12,7 +12,7 @@ struct Socket {
 
 /// Where something listens on `port` on this machine, as an address that can be connected to: a
 /// wildcard is replaced by its loopback address. Empty where /proc cannot be read.
-pub(super) fn addresses(port: u16) -> Vec<SocketAddr> {
+pub fn addresses(port: u16) -> Vec<SocketAddr> {
     let mut found: Vec<SocketAddr> = Vec::new();
     for socket in sockets(port) {
         let ips: &[IpAddr] = match socket.address.ip() {
@@ -34,7 +34,7 @@ pub(super) fn addresses(port: u16) -> Vec<SocketAddr> {
 }
 
 /// The program that listens on `port`, with its pid: `nginx (pid 812)`.
-pub(super) fn name(port: u16) -> String {
+pub fn name(port: u16) -> String {
     let inodes: Vec<String> =
         sockets(port).iter().map(|socket| format!("socket:[{}]", socket.inode)).collect();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();

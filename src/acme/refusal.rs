@@ -233,7 +233,8 @@ fn is_control(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-pub(super) fn http_date(text: &str) -> Option<Timestamp> {
+/// An HTTP date (RFC 9110 section 5.6.7); `None` when it is none.
+pub fn http_date(text: &str) -> Option<Timestamp> {
     let parser = jiff::fmt::rfc2822::DateTimeParser::new();
     parser.parse_timestamp(text).ok()
 }

@@ -10,6 +10,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::{CertSpec, ServiceSpec};
 use crate::policy::plan::Why;
 use crate::reconcile::{Pass, Reconciler, wait_for};
+use crate::state::reach::ReachState;
 use crate::state::{Backoff, CertState, Event, FailureClass, PairState, ServiceState, Step};
 use crate::world::World;
 
@@ -69,6 +70,8 @@ pub(super) async fn renew(context: &Context, wish: Renewal, json: bool) -> Resul
             backoff: Backoff { failures: 0, retry_at: None, rehearsals: 0, ..state.backoff },
             forced_at: if wish.force { Some(now) } else { state.forced_at },
             over_budget,
+            // In manual mode the CA is tried now.
+            reach: ReachState { ask_again_at: None, ..state.reach },
             ..state
         })?;
     }
@@ -129,7 +132,7 @@ pub(super) async fn deploy(
 }
 
 impl Context {
-    fn world(&self) -> World {
+    pub(super) fn world(&self) -> World {
         World::real(&self.loaded.config, &self.store)
     }
 

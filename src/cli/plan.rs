@@ -108,6 +108,9 @@ fn certificate_step(name: &str, action: Action, now: Timestamp) -> Step {
         Action::Placeholder(reason) => {
             ("make a self-signed placeholder", Some(now), reason.to_string())
         }
+        Action::Probe => {
+            ("try the CA", Some(now), "manual mode: can it reach us again?".to_owned())
+        }
         Action::Rehearse(reason) => ("rehearse the order", Some(now), reason.to_string()),
         Action::Wait(wait) => ("wait", wait.until, wait.why.to_string()),
     };

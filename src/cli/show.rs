@@ -77,6 +77,17 @@ pub(super) fn relative(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// `ok`, `warn`, `fail` or `unknown`, all equally wide.
+pub(super) fn verdict(word: &str) -> String {
+    let colour = match word {
+        "ok" => "32",
+        "fail" => "31",
+        _ => "33",
+    };
+    let text = format!("{word:7}");
+    if std::io::stdout().is_terminal() { paint(&text, colour) } else { text }
+}
+
 fn paint(text: &str, colour: &str) -> String {
     if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
         format!("\u{1b}[{colour}m{text}\u{1b}[0m")

@@ -6,9 +6,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Context, Failed, exit, show};
+use crate::config::Source;
 use crate::policy::plan::Action;
 use crate::policy::verdict;
 use crate::policy::words::{self, Wanting, Word};
+use crate::state::reach::{Mode, Reach};
 use crate::state::{Revision, ServiceState, Step};
 use crate::store::DaemonRecord;
 use crate::world::World;
@@ -41,6 +43,20 @@ struct Certificate {
     next_at: Option<Timestamp>,
     next: String,
     problem: Option<String>,
+    /// `automatic` or `manual`, and since when and why; only where the source is `auto`.
+    #[serde(flatten)]
+    mode: Option<Mode>,
+    /// Whether the CA can reach this host.
+    reach: Believed,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Believed {
+    /// `reachable`, `unreachable` or `unknown`.
+    verdict: Reach,
+    since: Option<Timestamp>,
+    reason: String,
 }
 
 #[derive(Serialize)]
@@ -85,6 +101,9 @@ pub(super) fn print(context: &Context, json: bool) -> Result<u8, Failed> {
     show::table(&["CERTIFICATE", "NAMES", "STATE", "ENDS", "NEXT"], rows.collect());
     for certificate in &report.certificates {
         show::line(&format!("  {}: {}", certificate.name, certificate.because));
+        if let Some(mode) = mode_line(certificate, now) {
+            show::line(&format!("  {}: {mode}", certificate.name));
+        }
         if let Some(problem) = &certificate.problem {
             show::line(&format!("  {}: last try failed: {problem}", certificate.name));
         }
@@ -113,6 +132,21 @@ pub(super) fn print(context: &Context, json: bool) -> Result<u8, Failed> {
         show::line(&format!("{name}: not in config; its store is kept"));
     }
     Ok(exit::DONE)
+}
+
+/// The mode, when a person should know of it.
+fn mode_line(certificate: &Certificate, now: Timestamp) -> Option<String> {
+    let believed = &certificate.reach;
+    match (&certificate.mode, believed.verdict) {
+        (Some(Mode::Manual { since, reason }), _) => {
+            Some(format!("manual mode since {}: {reason}", show::relative(*since, now)))
+        }
+        (_, Reach::Unreachable) => {
+            let since = believed.since.map(|at| show::relative(at, now)).unwrap_or_default();
+            Some(format!("the CA cannot reach this host since {since}: {}", believed.reason))
+        }
+        (_, Reach::Reachable | Reach::Unknown) => None,
+    }
 }
 
 fn report(context: &Context, world: &World, now: Timestamp) -> Result<Report, Failed> {
@@ -174,6 +208,7 @@ fn certificates(
             Action::Placeholder(reason) => {
                 (Some(now), format!("make a self-signed placeholder: {reason}"))
             }
+            Action::Probe => (Some(now), "see whether the CA can reach us again".to_owned()),
             Action::Rehearse(reason) => (Some(now), format!("rehearse: {reason}")),
             Action::Wait(wait) => (wait.until, wait.why.to_string()),
         };
@@ -193,6 +228,12 @@ fn certificates(
             next_at,
             next,
             problem: seen.state.backoff.last.as_ref().map(crate::reconcile::in_words),
+            mode: Some(seen.state.mode).filter(|_| spec.source == Source::Auto),
+            reach: Believed {
+                verdict: seen.state.reach.verdict,
+                since: seen.state.reach.since,
+                reason: seen.state.reach.reason,
+            },
         });
     }
     Ok(lines)

@@ -6,6 +6,7 @@
 
 mod certificate;
 mod manual;
+mod mode;
 mod service;
 
 use std::fmt;
@@ -34,6 +35,8 @@ pub enum Action {
     /// Make a self-signed certificate, with the key of the placeholder before it if there is one, so
     /// that the services can start.
     Placeholder(Reason),
+    /// Manual mode: see whether the CA can reach this host again, and order nothing.
+    Probe,
     /// Try the names at the rehearsal directory first; an order under way as with `Issue`.
     Rehearse(Reason),
     /// Nothing to do before a certain time.
@@ -89,6 +92,8 @@ pub enum Reason {
     Missing,
     /// The CA suggests it (RFC 9773).
     RenewalInfo,
+    /// An uploaded certificate nears its end, and the CA can reach us.
+    TakeOver,
     /// An order for exactly this is under way.
     UnderWay,
 }
@@ -148,6 +153,7 @@ impl fmt::Display for Reason {
             }
             Self::Missing => f.write_str("there is none yet"),
             Self::RenewalInfo => f.write_str("the CA suggests it"),
+            Self::TakeOver => f.write_str("the uploaded certificate nears its end"),
             Self::UnderWay => f.write_str("an order for it is under way"),
         }
     }

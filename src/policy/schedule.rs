@@ -209,7 +209,7 @@ pub const DAY: Duration = Duration::from_secs(86_400);
 /// 7 days.
 pub const WEEK: Duration = Duration::from_secs(7 * 86_400);
 /// Below this lifetime a certificate is renewed at half of it (the guide of Let's Encrypt).
-const SHORT_LIVED: Duration = Duration::from_secs(10 * 86_400);
+pub const SHORT_LIVED: Duration = Duration::from_secs(10 * 86_400);
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 //! Time jumps from one wait to the next. What happens at each step is asked of [`Outcomes`]; what
 //! is remembered of it comes from [`super::remember`], as in the daemon.
 
+mod reach;
 mod run;
 
 use std::time::Duration;
@@ -81,6 +82,11 @@ pub trait Outcomes {
     /// The names are tried at the rehearsal directory.
     fn rehearse(&mut self, _now: Timestamp) -> Result<(), Failed> {
         Ok(())
+    }
+
+    /// Manual mode: the CA is asked whether it can reach us.
+    fn probe(&mut self, now: Timestamp) -> Result<(), Failed> {
+        self.rehearse(now)
     }
 
     /// The CA is asked for advice: the window, and when it wants to be asked again. `None`: no

@@ -24,7 +24,7 @@ impl Reconciler<'_> {
         let now = || self.world.now();
         let writer = wait_for(&spec.name, || store.try_lock(now()), self.progress).await?;
         let mut pass = Pass::nothing();
-        self.finish(&writer, spec)?;
+        self.finish(&writer, spec).await?;
         writer.retire_csrs(spec, &self.live(&spec.name)?)?;
         for _ in 0..MOST_ACTIONS {
             if self.stop.get() {
@@ -45,6 +45,7 @@ impl Reconciler<'_> {
                         self.request(&writer, spec).await?;
                     }
                     pass.findings.extend(findings(spec, &seen, now));
+                    pass.findings.extend(self.mode_finding(spec, &seen, now));
                     return Ok(Pass { wait, ..pass });
                 }
                 _ if self.config.mode == Mode::Observe => {
@@ -55,6 +56,7 @@ impl Reconciler<'_> {
                 Action::Placeholder(reason) => {
                     self.stand_in(&writer, spec, &seen, &reason).await?;
                 }
+                Action::Probe => pass.failed = self.probe(&writer, spec).await?,
                 Action::Rehearse(reason) => {
                     let order = self.order(&writer, spec, Goal::Rehearsal, None).await?;
                     pass.failed = self.drive(&writer, spec, order, &reason, false).await?;
@@ -101,8 +103,8 @@ impl Reconciler<'_> {
         let foreign_in_service =
             if proved.is_none() { self.foreign_in_service(spec, now)? } else { None };
         let state = store.state()?;
-        let seen = Observed { newest, state, order, ledger, time, ..Observed::default() };
-        Ok(Observed { foreign_in_service, ..seen })
+        let unreachable = spec.source == Source::Auto && state.mode.is_manual();
+        Ok(Observed { newest, state, order, ledger, time, unreachable, foreign_in_service })
     }
 
     /// Whether the CA's clock agrees with ours.

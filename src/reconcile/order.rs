@@ -4,7 +4,7 @@ use super::{Error, Reconciler, in_words};
 use crate::acme::{self, Authority, Step as AcmeStep};
 use crate::cert::KeyType;
 use crate::cert::bundle::{Bundle, PrivateKey};
-use crate::config::CertSpec;
+use crate::config::{CertSpec, IssuerSpec};
 use crate::policy::plan::{self, Reason};
 use crate::policy::remember;
 use crate::state::{
@@ -64,22 +64,44 @@ impl Reconciler<'_> {
         let Some(issuer) = self.issuer(spec).filter(|issuer| issuer.rehearsal.is_some()) else {
             return Ok(None);
         };
-        let Some(authority) = self.authority(spec) else { return Ok(None) };
-        let goal = Goal::Rehearsal;
+        let tried = self.validate(spec, issuer, Goal::Rehearsal).await?;
+        Ok(Some(tried.map_err(|error| error.failure(self.world.now(), true))))
+    }
+
+    /// Has a CA validate the names, up to the point where a certificate would be asked for, with
+    /// an order that is remembered nowhere: nothing goes on with it.
+    pub(super) async fn validate(
+        &self,
+        spec: &CertSpec,
+        issuer: &IssuerSpec,
+        goal: Goal,
+    ) -> Result<Result<(), acme::Error>, Error> {
+        let Some(authority) = self.authority(spec) else {
+            return Err(Error::NoIssuer(spec.name.clone()));
+        };
         let mut order = OrderJournal {
             asked: plan::wish(spec, issuer),
             identifiers: spec.identifiers.clone(),
             challenges: spec.challenges.clone(),
             replaces: None,
             goal,
-            // Never used: a rehearsal ends before a key is asked for.
+            // Never used: it ends before a key is asked for.
             key: PrivateKey::generate(KeyType::EcdsaP256)?,
             started_at: self.world.now(),
             stage: Stage::New,
         };
         let shared = self.store.issuer(&issuer.name)?;
         let mut account = shared.account(goal)?;
-        while order.stage != Stage::Rehearsed {
+        loop {
+            if matches!(
+                order.stage,
+                Stage::Rehearsed
+                    | Stage::Finalizing { .. }
+                    | Stage::Issued { .. }
+                    | Stage::Downloaded { .. }
+            ) {
+                return Ok(Ok(()));
+            }
             let now = self.world.now();
             match authority.step(&order, account.as_ref(), now).await {
                 Ok(AcmeStep::Account(made)) => {
@@ -91,11 +113,10 @@ impl Reconciler<'_> {
                 }
                 Err(error) => {
                     self.retract(&*authority, &order.stage);
-                    return Ok(Some(Err(error.failure(now, true))));
+                    return Ok(Err(error));
                 }
             }
         }
-        Ok(Some(Ok(())))
     }
 
     /// Removes what was published at this stage.
@@ -136,13 +157,14 @@ impl Reconciler<'_> {
             match &order.stage {
                 Stage::Downloaded { certificate, chain } => {
                     let (certificate, chain) = (certificate.clone(), chain.clone());
-                    return self.accept(writer, spec, &order, &certificate, &chain, exempt);
+                    return self.accept(writer, spec, &order, &certificate, &chain, exempt).await;
                 }
                 Stage::Rehearsed => {
                     let state = self.store.certificate(&spec.name)?.state()?;
                     writer.remember(&remember::rehearsed(&state, self.world.now()))?;
                     writer.forget_order()?;
                     self.tell(spec, "rehearsed", "the rehearsal CA could validate it", None)?;
+                    self.came_through(writer, spec, goal)?;
                     return Ok(None);
                 }
                 _ => {}
@@ -168,14 +190,14 @@ impl Reconciler<'_> {
                     writer.remember_order(&order)?;
                 }
                 Err(error) => {
-                    return self.fail(writer, spec, &order, &*authority, &error).map(Some);
+                    return self.fail(writer, spec, &order, &*authority, &error).await.map(Some);
                 }
             }
         }
     }
 
     /// Checks what the CA sent and commits it.
-    fn accept(
+    async fn accept(
         &self,
         writer: &CertificateWriter,
         spec: &CertSpec,
@@ -189,7 +211,7 @@ impl Reconciler<'_> {
             Ok(bundle) => bundle,
             Err(error) => {
                 let Some(authority) = self.authority(spec) else { return Ok(None) };
-                return self.fail(writer, spec, order, &*authority, &error).map(Some);
+                return self.fail(writer, spec, order, &*authority, &error).await.map(Some);
             }
         };
         // First what matters: counted before, a full disk would spend the budget try by try.
@@ -200,18 +222,23 @@ impl Reconciler<'_> {
         let forced_at = state.forced_at.filter(|at| *at > order.started_at);
         writer.remember(&CertState { forced_at, ..remember::issued(&state) })?;
         writer.forget_order()?;
+        self.came_through(writer, spec, order.goal)?;
         writer.prune(&self.in_use(&spec.name)?)?;
         self.say(&format!("{}: issued, revision {revision}", spec.name));
         Ok(None)
     }
 
     /// A crash came between the commit and forgetting the order: the wish is met.
-    pub(super) fn finish(&self, writer: &CertificateWriter, spec: &CertSpec) -> Result<(), Error> {
+    pub(super) async fn finish(
+        &self,
+        writer: &CertificateWriter,
+        spec: &CertSpec,
+    ) -> Result<(), Error> {
         let store = self.store.certificate(&spec.name)?;
         let (Some(order), Some(newest)) = (store.order()?, store.newest()?) else { return Ok(()) };
         let Stage::Downloaded { certificate, chain } = &order.stage else { return Ok(()) };
         if store.bundle(newest.number)?.key().public() == order.key.public() {
-            self.accept(writer, spec, &order, certificate, chain, false)?;
+            self.accept(writer, spec, &order, certificate, chain, false).await?;
         }
         Ok(())
     }
@@ -288,7 +315,7 @@ impl Reconciler<'_> {
     }
 
     /// Remembers a failed try; returns it in words.
-    fn fail(
+    async fn fail(
         &self,
         writer: &CertificateWriter,
         spec: &CertSpec,
@@ -300,12 +327,7 @@ impl Reconciler<'_> {
         let rehearsal = order.goal == Goal::Rehearsal;
         let failure = error.failure(now, rehearsal);
         self.retract(authority, &order.stage);
-        if let (FailureClass::Validation, false) = (failure.class, rehearsal) {
-            for identifier in error.failed_identifiers() {
-                let event = LedgerEvent::ValidationFailed { identifier };
-                self.enter(&order.asked.issuer, event)?;
-            }
-        }
+        self.count_failed(&order.asked.issuer, error, &failure)?;
         if !error.keeps_order() {
             writer.forget_order()?;
         }
@@ -316,10 +338,26 @@ impl Reconciler<'_> {
         let state =
             remember::failed(&state, failure.clone(), &order.asked, held.as_ref(), &seed, now);
         writer.remember(&state)?;
+        self.refused(writer, spec, error, order.goal).await?;
         let text = in_words(&failure);
         self.say(&format!("{}: failed: {text}", spec.name));
         self.tell(spec, "failed", &text, None)?;
         Ok(text)
+    }
+
+    /// Failed validations count at the CA, those at the rehearsal CA nowhere.
+    pub(super) fn count_failed(
+        &self,
+        issuer: &str,
+        error: &acme::Error,
+        failure: &Failure,
+    ) -> Result<(), Error> {
+        if failure.class == FailureClass::Validation && !failure.rehearsal {
+            for identifier in error.failed_identifiers() {
+                self.enter(issuer, LedgerEvent::ValidationFailed { identifier })?;
+            }
+        }
+        Ok(())
     }
 
     fn drop_order(

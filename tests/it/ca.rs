@@ -475,7 +475,10 @@ impl State {
             "newOrder": format!("{base}/new-order"),
             "revokeCert": format!("{base}/revoke"),
             "keyChange": format!("{base}/key-change"),
-            "meta": { "externalAccountRequired": !self.behaviour.bindings.is_empty() },
+            "meta": {
+                "externalAccountRequired": !self.behaviour.bindings.is_empty(),
+                "caaIdentities": ["ca.example"],
+            },
         });
         if self.behaviour.window.is_some() {
             directory["renewalInfo"] = json!(format!("{base}/renewal"));

@@ -15,6 +15,7 @@ use pbxcert::cert::{Fingerprint, Leaf};
 use pbxcert::clock::Clock;
 use pbxcert::config::{Config, ServiceSpec, file};
 use pbxcert::hook;
+use pbxcert::policy::reach::Hysteresis;
 use pbxcert::probe::TlsProber;
 use pbxcert::reconcile::{Pass, Reconciler};
 use pbxcert::service::{HookEvent, Reloader};
@@ -87,6 +88,8 @@ impl Lab {
             authorities: BTreeMap::from([("acme".to_owned(), ca.clone() as Rc<dyn Authority>)]),
             prober: Rc::new(TlsProber),
             reloader: lab_service.clone(),
+            hysteresis: Hysteresis::default(),
+            ground: None,
             helper: PathBuf::from(env!("CARGO_BIN_EXE_pbxcert")),
         };
         Self { dir, clock, ca, service: lab_service, store, config, world }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Action, Reason, Wait, Why, manual};
+use super::{Action, Reason, Wait, Why, manual, mode};
 use crate::cert::Identifier;
 use crate::config::{CertSpec, IssuerSpec, Source};
 use crate::policy::budget::{self, Order};
@@ -71,12 +71,16 @@ fn at_the_ca(
     seed: &Seed,
     now: Timestamp,
 ) -> Action {
-    let case = Case { issuer, seen, newest: seen.certificate(), wish: wish(spec, issuer), now };
+    let case =
+        Case { spec, issuer, seen, newest: seen.certificate(), wish: wish(spec, issuer), now };
     let ask_at = case.ask_at();
     if ask_at.is_some_and(|at| at <= now) {
         return Action::AskRenewalInfo;
     }
     let due = case.due(seed);
+    if let Some(action) = case.manual(&due, seed) {
+        return action;
+    }
     if due.at > now {
         return Action::Wait(not_due(&due, ask_at));
     }
@@ -124,13 +128,14 @@ fn not_due(due: &Due, ask_at: Option<Timestamp>) -> Wait {
 }
 
 /// What the decision is made on.
-struct Case<'a> {
-    issuer: &'a IssuerSpec,
-    seen: &'a Observed,
+pub(super) struct Case<'a> {
+    pub(super) spec: &'a CertSpec,
+    pub(super) issuer: &'a IssuerSpec,
+    pub(super) seen: &'a Observed,
     /// A placeholder is none.
-    newest: Option<&'a Revision>,
+    pub(super) newest: Option<&'a Revision>,
     wish: Asked,
-    now: Timestamp,
+    pub(super) now: Timestamp,
 }
 
 impl Case<'_> {
@@ -155,11 +160,14 @@ impl Case<'_> {
         if self.resumable().is_some_and(|order| self.newer(order.started_at, newest)) {
             return now(Reason::UnderWay);
         }
+        if let Some(at) = mode::take_over_at(self.spec, newest) {
+            return Due { at: at.max(rested), reason: Reason::TakeOver };
+        }
         let due = renew_at(&newest.leaf, self.seen.state.ari.as_ref(), seed);
         Due { at: due.at.max(rested), ..due }
     }
 
-    fn forced(&self, newest: &Revision) -> bool {
+    pub(super) fn forced(&self, newest: &Revision) -> bool {
         self.seen.state.forced_at.is_some_and(|at| self.newer(at, newest))
     }
 
@@ -222,6 +230,17 @@ impl Case<'_> {
     fn resumable(&self) -> Option<&OrderSeen> {
         let order = self.seen.order.as_ref()?;
         resumes(order, &self.wish, Goal::Certificate, self.now).then_some(order)
+    }
+
+    /// What forbids to have the names validated now, and nothing more.
+    pub(super) fn barred_from_probing(&self) -> Option<Wait> {
+        if self.issuer.rehearsal.is_some() {
+            return None;
+        }
+        let order = Order { begun: true, ..self.order(&Reason::TakeOver, false) };
+        let spent = budget::may_order(order, self.issuer, &self.seen.ledger, self.now).err();
+        let budget = spent.map(|s| Wait { until: Some(s.until), why: Why::Budget(s.why) });
+        [self.told_to_wait(), budget].into_iter().flatten().max_by_key(|wait| wait.until)
     }
 
     /// What forbids a try now. Precedence: Retry-After, budget, emergency, back-off; of several

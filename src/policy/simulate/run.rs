@@ -17,9 +17,9 @@ use crate::state::{
 
 /// The simulation under way.
 pub(super) struct Run<'a> {
-    scene: &'a mut Scene,
+    pub(super) scene: &'a mut Scene,
     seed: &'a Seed,
-    outcomes: &'a mut dyn Outcomes,
+    pub(super) outcomes: &'a mut dyn Outcomes,
     /// What was done so far.
     pub(super) timeline: Vec<Entry>,
     /// When each object is due again, certificates first.
@@ -88,6 +88,7 @@ impl<'a> Run<'a> {
                 Action::Wait(wait) => return ahead(wait, object, now),
                 Action::AskRenewalInfo => self.ask(index, now),
                 Action::Placeholder(reason) => self.stand_in(index, reason, now),
+                Action::Probe => self.probe(index, now),
                 Action::Rehearse(reason) => self.rehearse(index, reason, now),
                 Action::Issue { reason, exempt, .. } => self.order(index, reason, *exempt, now),
             }
@@ -126,6 +127,7 @@ impl<'a> Run<'a> {
             Ok(()) => {
                 let seen = &mut self.scene.certificates[index].seen;
                 seen.state = remember::rehearsed(&seen.state, now);
+                self.came_through(index, true, now);
                 "rehearsal succeeds".to_owned()
             }
             Err(failed) => {
@@ -191,10 +193,13 @@ impl<'a> Run<'a> {
         let held = seen.certificate().map(|newest| &newest.leaf);
         seen.state = remember::failed(&seen.state, failure, &wish, held, self.seed, now);
         seen.order = None;
+        if failed.class == FailureClass::Validation {
+            self.refused(index, rehearsal, now);
+        }
     }
 
     /// The issuer's ledger is one for all its certificates.
-    fn enter(&mut self, index: usize, event: &LedgerEvent, now: Timestamp) {
+    pub(super) fn enter(&mut self, index: usize, event: &LedgerEvent, now: Timestamp) {
         let issuer = self.scene.certificates[index].issuer.name.clone();
         for this in self.scene.certificates.iter_mut().filter(|c| c.issuer.name == issuer) {
             this.seen.ledger = remember::entered(&this.seen.ledger, event.clone(), now);
@@ -230,6 +235,8 @@ impl<'a> Run<'a> {
             origin,
         };
         this.seen.newest = Some(revision.clone());
+        self.came_through(index, false, now);
+        let this = &mut self.scene.certificates[index];
         let name = this.spec.name.clone();
         let pairs = self.scene.services.iter_mut().flat_map(|service| &mut service.seen.pairs);
         for pair in pairs.filter(|pair| pair.certificate == name) {
@@ -243,7 +250,7 @@ impl<'a> Run<'a> {
         plan::wish(&this.spec, &this.issuer)
     }
 
-    fn note(
+    pub(super) fn note(
         &mut self,
         index: usize,
         what: String,

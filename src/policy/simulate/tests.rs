@@ -180,6 +180,7 @@ struct Adversary {
     refused: u32,
     /// The limit that is to be kept.
     weekly: usize,
+    rehearses: bool,
     validations: Vec<Timestamp>,
     issued: Vec<Timestamp>,
     orders: usize,
@@ -239,6 +240,7 @@ impl Adversary {
             in_a_row: 0,
             refused: 0,
             weekly: budget::weekly(renewal_period(lifetime), issuer),
+            rehearses: issuer.rehearsal.is_some(),
             validations: Vec::new(),
             issued: Vec::new(),
             orders: 0,
@@ -306,6 +308,21 @@ impl Outcomes for Adversary {
     fn rehearse(&mut self, _now: Timestamp) -> Result<(), Failed> {
         let pick = self.pick();
         if pick.fails { Err(self.failed(&pick)) } else { Ok(()) }
+    }
+
+    /// Where there is no rehearsal, a probe is a try like others, but its success ends no row.
+    fn probe(&mut self, now: Timestamp) -> Result<(), Failed> {
+        if self.rehearses {
+            return self.rehearse(now);
+        }
+        let row = self.in_a_row;
+        let tried = self.try_it();
+        match &tried {
+            Ok(()) => self.in_a_row = row,
+            Err(failed) if failed.class == FailureClass::Validation => self.validations.push(now),
+            Err(_) => {}
+        }
+        tried
     }
 
     fn advise(&mut self, leaf: &Leaf, _now: Timestamp) -> Option<(Window, Duration)> {

@@ -1,0 +1,223 @@
+//! The CA cannot reach the PBX: manual mode, the way back, and the take-over.
+
+use jiff::{SignedDuration, Timestamp};
+use pbxcert::acme::{self, Problem, Rejection};
+use pbxcert::clock::Clock as _;
+use pbxcert::state::Severity;
+use pbxcert::state::reach::{Mode, Reach, ReachState};
+
+use crate::lab::Lab;
+
+/// What Let's Encrypt says when it cannot connect.
+const DETAIL: &str = "203.0.113.10: Fetching http://pbx.test/.well-known/acme-challenge/x: Timeout \
+                      during connect (likely firewall problem)";
+
+fn refused(kind: &str) -> acme::Error {
+    let problem = Problem {
+        kind: Some(kind.to_owned()),
+        detail: Some(DETAIL.to_owned()),
+        ..Problem::default()
+    };
+    acme::Error::Validation(vec![Rejection { identifier: "pbx.test".parse().unwrap(), problem }])
+}
+
+fn days(days: i64) -> SignedDuration {
+    SignedDuration::from_hours(24 * days)
+}
+
+impl Lab {
+    fn mode(&self) -> Mode {
+        self.store.certificate("pbx").unwrap().state().unwrap().mode
+    }
+
+    fn reach(&self) -> ReachState {
+        self.store.certificate("pbx").unwrap().state().unwrap().reach
+    }
+
+    /// Passes as the daemon makes them, for so long; every look of the CA ends like that.
+    async fn live(&self, time: SignedDuration, outcome: Option<&str>) {
+        let end = self.clock.now().checked_add(time).unwrap();
+        for _ in 0..2000 {
+            self.ca.failures.borrow_mut().clear();
+            if let Some(kind) = outcome {
+                self.ca.failures.borrow_mut().push_back(refused(kind));
+            }
+            let wait = self.pass().await.remove("pbx").unwrap().wait;
+            let now = self.clock.now();
+            let day = now.checked_add(days(1)).unwrap();
+            let next = wait.until.unwrap_or(day).min(day).max(now);
+            if next >= end {
+                self.ca.failures.borrow_mut().clear();
+                return self.clock.forward(end.duration_since(now));
+            }
+            let least = SignedDuration::from_secs(1);
+            self.clock.forward(next.duration_since(now).max(least));
+        }
+        panic!("two thousand passes");
+    }
+
+    fn not_after(&self) -> Timestamp {
+        self.newest().unwrap().leaf.validity.not_after
+    }
+
+    fn told(&self, what: &str) -> Vec<String> {
+        let events = self.store.history().unwrap().into_iter();
+        events.filter(|e| e.what == what).map(|e| e.text).collect()
+    }
+}
+
+#[tokio::test]
+async fn from_reachable_to_manual_and_back_to_the_ca() {
+    let lab = Lab::new().await;
+
+    // The first certificate: reachable.
+    lab.pass().await;
+    assert_eq!((lab.reach().verdict, lab.mode()), (Reach::Reachable, Mode::Automatic));
+    let first = lab.not_after();
+
+    // Somebody closes port 80. At the renewal the CA cannot connect; a day later it is believed.
+    lab.live(days(59), None).await;
+    lab.live(days(3), Some("connection")).await;
+    let Mode::Manual { since, reason } = lab.mode() else { panic!("{:?}", lab.mode()) };
+    assert_eq!(
+        reason,
+        format!("the CA at localhost:1 cannot open http://pbx.test/ from outside (\"{DETAIL}\")")
+    );
+    assert_eq!(lab.reach().since, Some(since));
+    assert_eq!(lab.told("mode"), [format!("manual from now on: {reason}")]);
+    let pass = lab.pass().await.remove("pbx").unwrap();
+    let finding = pass.findings.iter().find(|f| f.text.contains("manual mode")).unwrap();
+    assert_eq!(finding.severity, Severity::Warning);
+    assert!(finding.text.contains("pbxcert preflight pbx"), "{}", finding.text);
+    assert!(finding.text.contains("pbxcert csr pbx"), "{}", finding.text);
+
+    // Nothing is ordered in the ordinary course; the CA is tried once a day.
+    let (orders, probes) = (lab.told("ordered").len(), lab.told("probed").len());
+    lab.live(days(10), Some("connection")).await;
+    assert_eq!(lab.told("ordered").len(), orders);
+    let tries = lab.told("probed").len() - probes;
+    assert!((9..=11).contains(&tries), "{tries} tries in ten days");
+    assert!(lab.told("probed").last().unwrap().contains("Timeout during connect"));
+
+    // An upload, good for 90 days: it is deployed like any other, and serves on.
+    let bundle = lab.ca.bundle_for(&["pbx.test"], lab.clock.now(), days(90));
+    let store = lab.store.certificate("pbx").unwrap();
+    let writer = store.try_lock(lab.clock.now()).unwrap().unwrap();
+    writer.commit(&bundle, None, "upload", lab.clock.now()).unwrap();
+    drop(writer);
+    lab.live(days(1), Some("connection")).await;
+    assert!(lab.not_after() > first);
+    assert_eq!(lab.state().pairs["pbx"].promoted.as_ref().unwrap().revision, 2);
+    assert!(lab.mode().is_manual());
+
+    // Port 80 is open again: two looks that agree, and the mode is automatic; the uploaded
+    // certificate stays.
+    lab.live(days(2), None).await;
+    assert_eq!((lab.mode(), lab.reach().verdict), (Mode::Automatic, Reach::Reachable));
+    let back = lab.told("mode").pop().unwrap();
+    assert_eq!(back, "automatic again: the CA at localhost:1 could validate every name");
+    assert_eq!(lab.newest().unwrap().number, 2);
+    let pass = lab.pass().await.remove("pbx").unwrap();
+    assert!(pass.findings.is_empty(), "{:?}", pass.findings);
+
+    // At 1/8 of its life the CA takes over: not before, and not much later.
+    let take_over = lab.not_after().checked_sub(days(90) / 8).unwrap();
+    let before = take_over.duration_since(lab.clock.now()) - SignedDuration::from_hours(1);
+    lab.live(before, None).await;
+    assert_eq!(lab.newest().unwrap().number, 2, "too early");
+    lab.live(SignedDuration::from_hours(3), None).await;
+    assert_eq!(lab.newest().unwrap().number, 3);
+    assert!(lab.newest().unwrap().asked.is_some(), "from the CA");
+    assert_eq!(lab.state().pairs["pbx"].promoted.as_ref().unwrap().revision, 3);
+    assert_eq!(lab.told("mode").len(), 2, "one change there, one back");
+}
+
+#[tokio::test]
+async fn a_ca_that_is_down_leaves_the_mode_alone() {
+    let lab = Lab::new().await;
+    lab.pass().await;
+    lab.live(days(59), None).await;
+    let issued = lab.newest().unwrap().number;
+    // The CA is down: for days nothing is found out, and nothing changes.
+    for _ in 0..40 {
+        lab.ca.failures.borrow_mut().push_back(acme::Error::Answer {
+            deed: acme::Deed::Directory,
+            reason: "maintenance".to_owned(),
+        });
+        lab.pass().await;
+        lab.clock.forward(SignedDuration::from_hours(3));
+        assert_eq!(lab.mode(), Mode::Automatic);
+    }
+    lab.ca.failures.borrow_mut().clear();
+    lab.live(days(2), None).await;
+    assert!(lab.newest().unwrap().number > issued, "renewed as ever");
+    assert!(lab.told("mode").is_empty());
+}
+
+#[tokio::test]
+async fn without_a_certificate_one_refusal_is_enough_and_the_tries_go_on_as_ever() {
+    let lab = Lab::new().await;
+    lab.ca.failures.borrow_mut().extend([refused("dns")]);
+    let pass = lab.pass().await.remove("pbx").unwrap();
+    assert!(lab.mode().is_manual());
+    let finding = pass.findings.iter().find(|f| f.text.contains("manual mode")).unwrap();
+    assert_eq!(finding.severity, Severity::Critical);
+    // A minute later the ordinary back-off tries again, and manual mode is over.
+    let until = pass.wait.until.unwrap().duration_since(lab.clock.now());
+    assert!(until < SignedDuration::from_mins(2), "{until}");
+    lab.clock.forward(until);
+    lab.pass().await;
+    assert!(lab.newest().is_some());
+    assert_eq!((lab.mode(), lab.told("mode").len()), (Mode::Automatic, 2));
+}
+
+#[tokio::test]
+async fn what_this_host_cannot_do_counts_as_much_as_it_lasts() {
+    let lab = Lab::new().await;
+    lab.pass().await;
+    lab.live(days(60), None).await;
+    let newest = lab.newest().unwrap().number;
+    // A web server has taken port 80 since, and shows nothing of ours.
+    let taken = || acme::Error::Challenge {
+        identifier: "pbx.test".parse().unwrap(),
+        reason: "port 80 is held by nginx (pid 812)".to_owned(),
+    };
+    for _ in 0..40 {
+        lab.ca.failures.borrow_mut().clear();
+        lab.ca.failures.borrow_mut().push_back(taken());
+        lab.pass().await;
+        lab.clock.forward(SignedDuration::from_hours(2));
+        if lab.mode().is_manual() {
+            break;
+        }
+    }
+    let Mode::Manual { reason, .. } = lab.mode() else { panic!("{:?}", lab.reach()) };
+    assert!(reason.contains("port 80 is held by nginx (pid 812)"), "{reason}");
+    lab.ca.failures.borrow_mut().clear();
+    lab.live(days(3), None).await;
+    assert_eq!(lab.mode(), Mode::Automatic);
+    assert!(lab.newest().unwrap().number > newest);
+}
+
+#[tokio::test]
+async fn another_source_never_turns_manual_and_a_forced_renewal_is_tried_whatever_the_mode_is() {
+    let lab = Lab::with("source = \"acme\"", "").await;
+    lab.ca.failures.borrow_mut().extend([refused("connection")]);
+    lab.pass().await;
+    assert_eq!((lab.mode(), lab.reach().verdict), (Mode::Automatic, Reach::Unreachable));
+
+    let lab = Lab::new().await;
+    lab.pass().await;
+    lab.live(days(59), None).await;
+    lab.live(days(3), Some("connection")).await;
+    assert!(lab.mode().is_manual());
+    let store = lab.store.certificate("pbx").unwrap();
+    let writer = store.try_lock(lab.clock.now()).unwrap().unwrap();
+    let mut state = store.state().unwrap();
+    state.forced_at = Some(lab.clock.now());
+    writer.remember(&state).unwrap();
+    drop(writer);
+    lab.pass().await;
+    assert_eq!(lab.newest().unwrap().number, 2);
+    assert_eq!(lab.mode(), Mode::Automatic, "a certificate is the best proof");
+}
