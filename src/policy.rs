@@ -2,16 +2,20 @@
 //!
 //! - [`plan`]: the one next step of a certificate or service, and why.
 //! - [`schedule`]: when a certificate is due, ARI, back-off; random times without randomness.
+//! - [`alerts`]: findings, and what was told before, become the messages that are due.
 //! - [`budget`]: what we allow ourselves to ask of a CA.
 //! - [`verdict`]: what the endpoints say about a switch.
 //! - [`words`]: what may be said of a certificate, and the observation behind it.
+//! - [`findings`]: what is wrong with a certificate or service, and what can be done about it.
 //! - [`remember`]: what a try leaves behind in the state.
 //! - [`simulate`]: the same plan, run ahead.
 //!
 //! Times of our own that lie in the future (the clock went back) count for no longer than they
 //! could have when they were written: [`schedule::holds_until`].
 
+pub mod alerts;
 pub mod budget;
+pub mod findings;
 pub mod plan;
 pub mod remember;
 pub mod schedule;

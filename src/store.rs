@@ -36,7 +36,7 @@ use jiff::Timestamp;
 
 use crate::cert;
 use crate::fs::{self, Lock, Owner, make_dir};
-use crate::state::{Event, Finding, SCHEMA, Severity};
+use crate::state::{Condition, Event, Finding, SCHEMA, Severity};
 
 pub use certificate::{CertificateStore, CertificateWriter};
 pub use drop::{DropFolder, Dropped, DroppedFile, FileKey};
@@ -376,7 +376,8 @@ fn lock(dir: &Path) -> Result<Option<Lock>, Error> {
 }
 
 fn warning(object: &str, text: String) -> Finding {
-    Finding { object: object.to_owned(), severity: Severity::Warning, text }
+    let title = format!("records of {object} need a look");
+    Finding::new(Condition::StoreDamage, object, Severity::Warning, title, text)
 }
 
 #[cfg(test)]

@@ -4,10 +4,8 @@ use super::{Error, MOST_ACTIONS, Pass, Reconciler, wait_for};
 use crate::config::{Mode, ServiceSpec};
 use crate::deploy::{self, Deployment, install, on_disk};
 use crate::policy::plan::{self, ServiceAction, Wait, Why};
-use crate::policy::{remember, schedule};
-use crate::state::{
-    Event, FilesSeen, Finding, PairSeen, PairState, ServiceSeen, ServiceState, Severity, Step,
-};
+use crate::policy::{findings, remember, schedule};
+use crate::state::{Event, FilesSeen, PairSeen, PairState, ServiceSeen, ServiceState, Step};
 use crate::store::ServiceWriter;
 
 impl Reconciler<'_> {
@@ -33,7 +31,7 @@ impl Reconciler<'_> {
             let observing = self.config.mode == Mode::Observe;
             let (pairs, outcome) = match action {
                 ServiceAction::Wait(wait) => {
-                    pass.findings = service_findings(spec, &state);
+                    pass.findings = findings::service(spec, &state, Some(&wait));
                     return Ok(Pass { wait, ..pass });
                 }
                 ServiceAction::Look => {
@@ -49,7 +47,9 @@ impl Reconciler<'_> {
                     }
                     let why = Why::Person("mode is \"observe\": nothing is written".to_owned());
                     let until = Some(schedule::after(now, schedule::DAY));
-                    return Ok(Pass { wait: Wait { until, why }, ..pass });
+                    let wait = Wait { until, why };
+                    let findings = findings::service(spec, &state, None);
+                    return Ok(Pass { wait, findings, ..pass });
                 }
                 ServiceAction::Settle => {
                     (cut_off(&state), self.deployment(spec).settle(&writer, &mut state).await)
@@ -64,7 +64,7 @@ impl Reconciler<'_> {
             };
             if let Err(error) = outcome {
                 let (text, wait) = self.put_off(spec, &writer, &pairs, &error)?;
-                let findings = service_findings(spec, &store.state()?);
+                let findings = findings::service(spec, &store.state()?, Some(&wait));
                 return Ok(Pass { wait, findings, failed: Some(text) });
             }
         }
@@ -252,16 +252,4 @@ fn cut_off(state: &ServiceState) -> Vec<(String, u64)> {
     let steps = [Step::Installing, Step::Installed, Step::Reloaded, Step::RollingBack];
     let cut_off = state.pairs.iter().filter(|(_, pair)| steps.contains(&pair.step));
     cut_off.filter_map(|(name, pair)| pair.revision.map(|r| (name.clone(), r))).collect()
-}
-
-fn service_findings(spec: &ServiceSpec, state: &ServiceState) -> Vec<Finding> {
-    let pairs = state.pairs.values().filter_map(|pair| {
-        let severity = match pair.step {
-            Step::Stuck => Severity::Critical,
-            _ => Severity::Warning,
-        };
-        let text = pair.problem.clone()?;
-        Some(Finding { object: spec.name.clone(), severity, text })
-    });
-    pairs.collect()
 }

@@ -1,0 +1,114 @@
+//! Hours in which warnings wait for the morning.
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+
+/// From one time of day to another, perhaps over midnight: `20:00-07:00`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Quiet {
+    from: Time,
+    to: Time,
+}
+
+impl Quiet {
+    /// When it ends, if it is quiet now. Wall-clock times of `zone`, also on days on which the
+    /// clocks change: a time that is skipped ends at the moment that takes its place.
+    pub fn until(&self, zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {
+        let local = zone.to_datetime(now);
+        let time = local.time();
+        let inside = if self.from < self.to {
+            self.from <= time && time < self.to
+        } else {
+            self.from <= time || time < self.to
+        };
+        if !inside {
+            return None;
+        }
+        let mut day = local.date();
+        if time >= self.to {
+            day = day.tomorrow().ok()?;
+        }
+        let end = zone.to_ambiguous_timestamp(day.to_datetime(self.to)).compatible().ok()?;
+        // In the hour that comes twice the end may lie behind us: the second one counts.
+        if end > now {
+            return Some(end);
+        }
+        zone.to_ambiguous_timestamp(day.to_datetime(self.to)).later().ok().filter(|at| *at > now)
+    }
+}
+
+impl FromStr for Quiet {
+    type Err = String;
+
+    /// Reads `20:00-07:00`.
+    fn from_str(written: &str) -> Result<Self, String> {
+        let wrong = || format!("{written:?} is no span of the day, such as \"20:00-07:00\"");
+        let (from, to) = written.split_once('-').ok_or_else(wrong)?;
+        let time = |text: &str| {
+            let (hour, minute) = text.trim().split_once(':')?;
+            let digits =
+                |t: &str| (1..=2).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_digit());
+            if !digits(hour) || !digits(minute) {
+                return None;
+            }
+            Time::new(hour.parse().ok()?, minute.parse().ok()?, 0, 0).ok()
+        };
+        let (from, to) = (time(from).ok_or_else(wrong)?, time(to).ok_or_else(wrong)?);
+        if from == to {
+            return Err(format!("{written:?} is empty: it ends when it begins"));
+        }
+        Ok(Self { from, to })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Central Europe: from the last Sunday of March to the last one of October an hour ahead.
+    fn berlin() -> TimeZone {
+        TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap()
+    }
+
+    fn until(quiet: &str, now: &str) -> Option<String> {
+        let quiet: Quiet = quiet.parse().unwrap();
+        quiet.until(&berlin(), now.parse().unwrap()).map(|at| at.to_string())
+    }
+
+    #[test]
+    fn it_is_quiet_by_the_clocks_on_the_wall() {
+        let at = |t: &str| Some(t.to_owned());
+        assert_eq!(until("20:00-07:00", "2026-12-01T18:59:59Z"), None);
+        assert_eq!(until("20:00-07:00", "2026-12-01T19:00:00Z"), at("2026-12-02T06:00:00Z"));
+        assert_eq!(until("20:00-07:00", "2026-12-02T05:59:59Z"), at("2026-12-02T06:00:00Z"));
+        assert_eq!(until("20:00-07:00", "2026-12-02T06:00:00Z"), None);
+        assert_eq!(until("20:00-07:00", "2026-07-01T17:59:59Z"), None);
+        assert_eq!(until("20:00-07:00", "2026-07-01T18:00:00Z"), at("2026-07-02T05:00:00Z"));
+        assert_eq!(until("12:30-13:30", "2026-12-01T12:00:00Z"), at("2026-12-01T12:30:00Z"));
+        assert_eq!(until("12:30-13:30", "2026-12-01T13:00:00Z"), None);
+    }
+
+    #[test]
+    fn the_nights_on_which_clocks_change_end_in_the_morning_too() {
+        let at = |t: &str| Some(t.to_owned());
+        assert_eq!(until("20:00-07:00", "2027-03-27T23:00:00Z"), at("2027-03-28T05:00:00Z"));
+        assert_eq!(until("20:00-07:00", "2026-10-24T22:00:00Z"), at("2026-10-25T06:00:00Z"));
+        // 02:30 does not exist on that day, and comes twice on the other.
+        assert_eq!(until("20:00-02:30", "2027-03-28T00:30:00Z"), at("2027-03-28T01:30:00Z"));
+        assert_eq!(until("20:00-02:30", "2026-10-25T00:00:00Z"), at("2026-10-25T00:30:00Z"));
+        assert_eq!(until("20:00-02:30", "2026-10-25T01:15:00Z"), at("2026-10-25T01:30:00Z"));
+    }
+
+    #[test]
+    fn what_is_no_span_of_the_day_is_refused() {
+        for wrong in ["", "20:00", "20-07", "25:00-07:00", "20:00-07:60", "+2:00-07:00", "a:b-c:d"]
+        {
+            let error = wrong.parse::<Quiet>().unwrap_err();
+            assert!(error.contains("such as"), "{error}");
+        }
+        assert!("07:00-07:00".parse::<Quiet>().unwrap_err().contains("empty"));
+    }
+}
