@@ -7,20 +7,21 @@
 //!                       rev/<n>/     cert.pem chain.pem key.pem meta.json
 //!   node/services/<name>/            state.json lock saved/<certificate>/
 //!   node/                            history.jsonl history.1.jsonl instance.key daemon.json
-//!                                    generation challenge/ lock
+//!                                    generation challenge/ lock alerts.json outbox/ alerts.lock
 //! ```
 //!
 //! **Who writes.** One role per file: a [`CertificateWriter`] exists only while the certificate's
 //! lock is held, a [`ServiceWriter`] only while the service's is. Both are taken without waiting
-//! (`try_lock`), a certificate's before a service's. The locks of issuers and of the node are held
-//! inside one call only, the node's as the innermost of all: so no two can wait for each other. Readers
-//! need no lock, for files are only ever replaced whole.
+//! (`try_lock`), a certificate's before a service's. The locks of issuers, of alerts and of the node
+//! are held inside one call only, the node's as the innermost of all: so no two can wait for each
+//! other. Readers need no lock, for files are only ever replaced whole.
 //!
 //! **What is damaged** (by hand, by a file system) is no reason to stop: readers take it as not
 //! there, the next writer moves it aside as `<file>.broken-<unix time>`, tells history, and goes on
 //! from what can be rebuilt. `findings` tell of it for as long as the file lies there. What a newer
 //! pbxcert wrote is [`Error::Newer`], and never written over.
 
+mod alerts;
 mod certificate;
 mod drop;
 mod issuer;
@@ -38,6 +39,7 @@ use crate::cert;
 use crate::fs::{self, Lock, Owner, make_dir};
 use crate::state::{Condition, Event, Finding, SCHEMA, Severity};
 
+pub use alerts::OUTBOX_LIMIT;
 pub use certificate::{CertificateStore, CertificateWriter};
 pub use drop::{DropFolder, Dropped, DroppedFile, FileKey};
 pub use issuer::IssuerStore;

@@ -8,6 +8,7 @@ mod certificate;
 mod challenge;
 mod disk;
 mod endpoint;
+mod ignore;
 mod issuer;
 pub mod keys;
 mod problem;
@@ -125,6 +126,7 @@ fn meaning<'a>(
     let certificates =
         certificate::read_all(walk, roots, defaults, &issuers, &challenges, &drop_dir);
     let services = service::read_all(walk, roots, defaults, &certificates);
+    let ignored = ignore::read_all(walk, roots);
     target::refuse_overlaps(walk, &services, top.as_ref().ok(), sources);
 
     let top = top?;
@@ -137,6 +139,7 @@ fn meaning<'a>(
         challenges: challenges.specs()?.into_iter().map(|c| (c.name.clone(), c)).collect(),
         certificates: certificates.specs()?,
         services: services.specs()?.into_iter().map(|s| s.spec).collect(),
+        ignored: ignored?,
         files: sources.iter().map(|s| s.path.clone()).collect(),
         hash: hash(sources.iter().map(|s| s.text.as_str())),
     })

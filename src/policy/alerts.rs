@@ -5,7 +5,10 @@
 
 pub mod digest;
 pub mod letter;
+mod merged;
+pub mod post;
 pub mod quiet;
+mod settings;
 mod standing;
 mod text;
 
@@ -13,42 +16,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use self::letter::Draft;
-use self::quiet::Quiet;
+use self::merged::merged;
+pub use self::settings::{Settings, ignored, loudest};
 use self::standing::Standing;
 use super::schedule::{DAY, HOUR, WEEK, after, holds_until};
 use crate::cert::span;
 use crate::state::alert::log::{AlertLog, Item};
 use crate::state::alert::{Level, Message};
 use crate::state::{Condition, Finding, Severity};
-
-/// What the configuration says of alerts, as far as it decides when and what.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Whose PBX.
-    pub site: String,
-    /// The zone of its clocks.
-    pub zone: TimeZone,
-    /// Hours in which warnings wait.
-    pub quiet: Option<Quiet>,
-    /// What nobody wants to hear of.
-    pub ignored: Vec<Ignore>,
-}
-
-/// `[[ignore]]`: the configuration takes something out of alerts and exit codes.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Ignore {
-    /// The certificate, service or part of the host.
-    pub object: String,
-    /// Only this condition of it; `None`: all.
-    pub condition: Option<Condition>,
-    /// Why.
-    pub reason: String,
-    /// Until then; `None`: for ever.
-    pub until: Option<Timestamp>,
-}
 
 /// Everything that is wrong now.
 #[derive(Clone, Copy, Debug)]
@@ -103,44 +80,6 @@ pub fn due(seen: Seen<'_>, log: &AlertLog, settings: &Settings, now: Timestamp) 
         drafts.iter().map(|draft| letter::write(draft, settings, now)).collect()
     };
     Due { messages, log, wake }
-}
-
-/// The same message again, until then: who is told what is open.
-pub fn is_ignored<'s>(
-    settings: &'s Settings,
-    object: &str,
-    condition: Condition,
-    now: Timestamp,
-) -> Option<&'s Ignore> {
-    settings.ignored.iter().find(|ignore| {
-        ignore.object == object
-            && ignore.condition.is_none_or(|c| c == condition)
-            && ignore.until.is_none_or(|until| now < until)
-    })
-}
-
-/// One finding for each object and condition: a service may have several certificates.
-fn merged(findings: &[Finding]) -> BTreeMap<(String, Condition), Finding> {
-    let mut merged: BTreeMap<(String, Condition), Finding> = BTreeMap::new();
-    for finding in findings {
-        let key = (finding.object.clone(), finding.condition);
-        let Some(there) = merged.get_mut(&key) else {
-            merged.insert(key, finding.clone());
-            continue;
-        };
-        if there.text != finding.text {
-            there.text = format!("{}; {}", there.text, finding.text);
-        }
-        there.severity = there.severity.max(finding.severity);
-        there.since = there.since.min(finding.since).or(there.since);
-        there.by = [there.by, finding.by].into_iter().flatten().min();
-        for way in &finding.ways {
-            if !there.ways.contains(way) {
-                there.ways.push(way.clone());
-            }
-        }
-    }
-    merged
 }
 
 /// One call of [`due`].
@@ -240,7 +179,7 @@ impl Round<'_> {
         if !self.is_time(finding, &item, level, standing, since) {
             return;
         }
-        if is_ignored(self.settings, &finding.object, finding.condition, now).is_some() {
+        if ignored(self.settings, &finding.object, finding.condition, now).is_some() {
             return;
         }
         if let Some(ack) = self.log.ack(&finding.object, finding.condition, level, now) {

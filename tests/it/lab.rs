@@ -88,6 +88,8 @@ impl Lab {
             prober: Rc::new(TlsProber),
             reloader: lab_service.clone(),
             helper: PathBuf::from(env!("CARGO_BIN_EXE_pbxcert")),
+            notifiers: Vec::new(),
+            heartbeat: None,
         };
         Self { dir, clock, ca, service: lab_service, store, config, world }
     }

@@ -25,6 +25,7 @@ pub const TOP: Section = Section {
         "defaults",
         "certificate",
         "service",
+        "ignore",
     ],
 };
 
@@ -130,9 +131,25 @@ pub const TARGET: Section =
 /// Where to look.
 pub const ENDPOINT: Section = Section { title: "endpoint", keys: &["url", "sni", "certificate"] };
 
+/// What nobody wants to hear of.
+pub const IGNORE: Section =
+    Section { title: "[[ignore]]", keys: &["object", "condition", "reason", "until"] };
+
 /// Every table, in the order of the documentation.
-pub const SECTIONS: [Section; 11] =
-    [TOP, ACME, ISSUER, EAB, CHALLENGE, HTTP_01, DEFAULTS, CERTIFICATE, SERVICE, TARGET, ENDPOINT];
+pub const SECTIONS: [Section; 12] = [
+    TOP,
+    ACME,
+    ISSUER,
+    EAB,
+    CHALLENGE,
+    HTTP_01,
+    DEFAULTS,
+    CERTIFICATE,
+    SERVICE,
+    TARGET,
+    ENDPOINT,
+    IGNORE,
+];
 
 /// The candidate that was probably meant, if one is near enough.
 pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {

@@ -33,14 +33,15 @@ pub(super) fn of(finding: &Finding, since: Timestamp, now: Timestamp) -> Standin
             patient(severe(finding), SECOND_TRY, since, now)
         }
         Condition::Unproved => patient(severe(finding), DAY, since, now),
-        Condition::StoreDamage => patient(severe(finding), MINUTE, since, now),
+        Condition::Fault | Condition::StoreDamage => {
+            patient(severe(finding), MINUTE * 10, since, now)
+        }
         Condition::ChannelDead
         | Condition::Clock
         | Condition::ConfigDegraded
         | Condition::Drift
         | Condition::DropAccepted
         | Condition::DropRefused
-        | Condition::Fault
         | Condition::Mode
         | Condition::RestartAnnounced
         | Condition::TrustChange => louder(at_once(severe(finding)), ladder),
