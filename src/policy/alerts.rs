@@ -53,7 +53,7 @@ pub struct Due {
 ///
 /// Asked again with what it answered and nothing changed, it answers with none.
 pub fn due(seen: Seen<'_>, log: &AlertLog, settings: &Settings, now: Timestamp) -> Due {
-    let findings = merged(seen.findings);
+    let mut findings = merged(seen.findings);
     let mut round = Round {
         log: log.clone(),
         settings,
@@ -65,6 +65,7 @@ pub fn due(seen: Seen<'_>, log: &AlertLog, settings: &Settings, now: Timestamp) 
     round.log.acks.retain(|ack| now < ack.until);
     let jumped = round.believe_clock(seen.trusted);
     let doubted = jumped || findings.keys().any(|(_, condition)| *condition == Condition::Clock);
+    round.leave_healthy(&mut findings);
     round.follow_lives(&findings);
     for finding in jumped.then(|| round.jump()).iter().chain(findings.values()) {
         if !(doubted && finding.condition.is_about_life()) {
@@ -130,6 +131,18 @@ impl Round<'_> {
             .ways
             .push("look at the time: timedatectl; switch on: timedatectl set-ntp true".to_owned());
         finding
+    }
+
+    /// A certificate with enough life left is nothing wrong: only a time to look again.
+    fn leave_healthy(&mut self, findings: &mut BTreeMap<(String, Condition), Finding>) {
+        findings.retain(|(_, condition), finding| {
+            let standing = standing::of(finding, self.now, self.now);
+            let healthy = *condition == Condition::Expiry && standing.level.is_none();
+            if let Some(at) = standing.changes_at.filter(|_| healthy) {
+                self.wake_at(at);
+            }
+            !healthy
+        });
     }
 
     /// That no new one comes and that the old one ends is one worry: it goes on under its other

@@ -11,7 +11,6 @@ use crate::config::ca::Authority;
 use crate::config::kind::Kind;
 use crate::config::{CertSpec, IssuerSpec, ServiceSpec, Source};
 use crate::policy::plan::{Wait, Why};
-use crate::policy::schedule::date;
 use crate::state::{Condition, Finding, Life, Next, Observed, ServiceState, Severity, Step};
 
 pub use service::service;
@@ -95,13 +94,17 @@ impl Case<'_> {
             // An order that was not tried yet is no news.
             return manual.then(|| self.never_uploaded());
         };
-        let end = met.life.validity.not_after;
-        let names = self.names();
-        let title = format!(
-            "{} of {names} ends",
-            if manual { "uploaded certificate" } else { "certificate" }
+        let (first, names) = (self.first_name(), self.names());
+        let ended = self.now > met.life.validity.not_after;
+        let title = match (ended, manual) {
+            (true, _) => format!("{first} has run out"),
+            (false, true) => format!("{first} needs an upload"),
+            (false, false) => format!("{first} runs out"),
+        };
+        let mut text = format!(
+            "the certificate of {names} {}",
+            if ended { "has run out" } else { "runs out" }
         );
-        let mut text = format!("the certificate of {names} ends at {}", date(end));
         let mut ways = Vec::new();
         if let Some(service) = &met.behind {
             text.push_str(&format!(
@@ -132,7 +135,7 @@ impl Case<'_> {
             Condition::Expiry,
             &self.spec.name,
             Severity::Warning,
-            format!("{names} waits for its first upload"),
+            format!("{} waits for its first upload", self.first_name()),
             format!("there is no certificate for {names}, and only a person can bring one"),
         );
         finding.consequence = Some(self.who_stops("stay without it"));
@@ -149,9 +152,16 @@ impl Case<'_> {
     }
 
     fn severity(&self) -> Severity {
-        match &self.met {
-            Some(met) if self.now <= met.life.validity.not_after => Severity::Warning,
-            _ => Severity::Critical,
+        let Some(met) = &self.met else { return Severity::Critical };
+        let validity = met.life.validity;
+        if self.now > validity.not_after {
+            Severity::Critical
+        } else if validity.left(self.now) > validity.lifetime() / 4
+            && self.seen.state.backoff.last.is_none()
+        {
+            Severity::Notice
+        } else {
+            Severity::Warning
         }
     }
 
@@ -169,13 +179,15 @@ impl Case<'_> {
         ))
     }
 
+    fn first_name(&self) -> String {
+        self.spec.identifiers.first().map(Identifier::to_string).unwrap_or_default()
+    }
+
     /// The first name, and how many more there are.
     fn names(&self) -> String {
-        let names = &self.spec.identifiers;
-        let first = names.first().map(Identifier::to_string).unwrap_or_default();
-        match names.len() {
-            0 | 1 => first,
-            more => format!("{first} (+{})", more - 1),
+        match self.spec.identifiers.len() {
+            0 | 1 => self.first_name(),
+            more => format!("{} and {} more", self.first_name(), more - 1),
         }
     }
 
@@ -191,12 +203,12 @@ impl Case<'_> {
 
     /// The CA's name, for a person.
     fn ca(&self) -> String {
-        let Some(issuer) = self.issuer else { return "the CA".to_owned() };
+        let Some(issuer) = self.issuer else { return "The CA".to_owned() };
         match Authority::at(&issuer.directory).map(|authority| authority.word) {
             Some("letsencrypt" | "letsencrypt-staging") => "Let's Encrypt".to_owned(),
             Some("zerossl") => "ZeroSSL".to_owned(),
             Some("google") => "Google Trust Services".to_owned(),
-            _ => format!("the CA {}", issuer.name),
+            _ => format!("The CA {}", issuer.name),
         }
     }
 }

@@ -26,6 +26,9 @@ pub struct Finding {
     /// Since when, as far as that is known.
     #[serde(default)]
     pub since: Option<Timestamp>,
+    /// When it was last seen to be so; `None`: now.
+    #[serde(default)]
+    pub seen_at: Option<Timestamp>,
     /// When it takes effect if nobody does anything.
     #[serde(default)]
     pub by: Option<Timestamp>,
@@ -228,6 +231,7 @@ impl Finding {
             title: title.into(),
             text: text.into(),
             since: None,
+            seen_at: None,
             by: None,
             consequence: None,
             ways: Vec::new(),

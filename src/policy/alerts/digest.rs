@@ -16,9 +16,9 @@ pub fn write(drafts: &[Draft], settings: &Settings, now: Timestamp) -> Message {
     let level = open.first().map_or(Level::Notice, |draft| draft.level);
     let word = if open.is_empty() { "RECOVERED" } else { level.word() };
     let what = match (open.len(), over.len()) {
-        (open, 0) => format!("{open} things are wrong"),
-        (0, over) => format!("{over} things are over"),
-        (open, over) => format!("{open} things are wrong, {over} are over"),
+        (open, 0) => format!("{open} things wrong"),
+        (0, over) => format!("{over} things over"),
+        (open, over) => format!("{open} things wrong, {over} over"),
     };
     let letters: Vec<Message> = open.iter().map(|d| letter::write(d, settings, now)).collect();
     let by = letters.iter().filter_map(|letter| letter.by).min();
@@ -47,7 +47,7 @@ pub fn write(drafts: &[Draft], settings: &Settings, now: Timestamp) -> Message {
     let site = clean(&settings.site, SENTENCE);
     body.push_str(&format!("\n-- \n{site}; more: pbxcert status, pbxcert alert list\n"));
     let first = open.first().or(over.first()).map(|draft| clean(&draft.title, SENTENCE));
-    let by_when = first.map(|first| format!("; first {first}")).unwrap_or_default();
+    let by_when = first.map(|first| format!("; first: {first}")).unwrap_or_default();
     let ids: String = drafts.iter().map(|draft| draft.id(&settings.site)).collect();
     let id = Fingerprint::of(ids.as_bytes()).to_string();
     Message {

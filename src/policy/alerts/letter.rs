@@ -74,7 +74,7 @@ pub fn write(draft: &Draft, settings: &Settings, now: Timestamp) -> Message {
 }
 
 /// `LEVEL site: what, by when`: what gives way when there is not enough room.
-pub(super) fn subject(word: &str, site: &str, what: &str, by_when: &str) -> String {
+pub fn subject(word: &str, site: &str, what: &str, by_when: &str) -> String {
     let mut site = clean(site, SUBJECT / 2);
     let (what, by_when) = (clean(what, SUBJECT), clean(by_when, SUBJECT));
     let room = |site: &str, by_when: &str| {
@@ -95,7 +95,7 @@ fn body(draft: &Draft, finding: &Finding, settings: &Settings, now: Timestamp) -
     let mut parts = Vec::new();
     let mut first = sentence(&finding.text);
     let stale = span(draft.since, now) >= std::time::Duration::from_secs(60);
-    if stale && !finding.condition.is_news() {
+    if stale && !finding.condition.is_news() && finding.condition != Condition::Expiry {
         first.push_str(&format!(" Since {}.", local(draft.since, zone)));
     }
     parts.push(first);
@@ -103,7 +103,7 @@ fn body(draft: &Draft, finding: &Finding, settings: &Settings, now: Timestamp) -
     parts.extend(ways(finding));
     if let Some(next) = &finding.next {
         let what = clean(&next.what, SENTENCE);
-        let at = next.at.map(|at| format!(": {} ({})", local(at, zone), relative(at, now)));
+        let at = next.at.map(|at| format!(", {} ({})", local(at, zone), relative(at, now)));
         parts.push(format!("By itself: {what}{}.", at.unwrap_or_default()));
     }
     if let Some(name) = finding.attachments.first().map(|a| file_name(&a.name)) {
@@ -123,11 +123,11 @@ fn what_happens(finding: &Finding, zone: &TimeZone, now: Timestamp) -> Option<St
     let consequence = finding.consequence.as_ref().map(|c| clean(c, SENTENCE));
     Some(match (consequence, finding.by) {
         (Some(what), Some(by)) if finding.condition.is_news() => {
-            format!("At {}: {what}.", when(by))
+            format!("On {}: {what}.", when(by))
         }
         (Some(what), None) if finding.condition.is_news() => sentence(&what),
         (Some(what), Some(by)) if by <= now => format!("Since {}: {what}.", when(by)),
-        (Some(what), Some(by)) => format!("If nobody does anything: {what} at {}.", when(by)),
+        (Some(what), Some(by)) => format!("If nobody does anything: on {} {what}.", when(by)),
         (Some(what), None) => format!("If nobody does anything: {what}."),
         (None, Some(by)) => format!("Time: {}.", when(by)),
         (None, None) => return None,
@@ -164,8 +164,9 @@ fn foot(draft: &Draft, settings: &Settings) -> String {
     let site = clean(&settings.site, text::TITLE);
     let mut foot = format!("-- \n{site}: {object}/{condition}; more: pbxcert status");
     if draft.finding.is_some() && draft.level >= Level::Warning && !condition.is_news() {
+        let quote = if object.contains(' ') { "\"" } else { "" };
         foot.push_str(&format!(
-            "\nSilence: pbxcert ack {object}/{condition} --until DATE --note \"who, why\""
+            "\nSilence: pbxcert ack {quote}{object}/{condition}{quote} --until DATE --note \"who, why\""
         ));
     }
     foot

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::cert::Validity;
+use crate::cert::{Validity, span};
 use crate::policy::schedule::{DAY, HOUR, MINUTE, after, before};
 use crate::state::alert::Level;
 use crate::state::{Condition, FailureClass, Finding, Life, Severity};
@@ -80,7 +80,7 @@ fn renewal(
     let base = match finding.class {
         Some(FailureClass::Person) => Level::Warning,
         _ => {
-            let waiting = patient(Level::Warning, DAY, since, now);
+            let waiting = patient(Level::Warning, healing(finding, since), since, now);
             let Some(ladder) = ladder else {
                 // Without any certificate there is no life to go by.
                 return Standing { level: waiting.level.map(|_| Level::Urgent), ..waiting };
@@ -94,6 +94,13 @@ fn renewal(
     };
     let Some(ladder) = ladder else { return at_once(Level::Urgent) };
     louder(at_once(base), Some(ladder))
+}
+
+/// How long it may take to heal: a day that has seen failures at both ends. The tries are a day
+/// apart by then, and one that is still to come may well succeed.
+fn healing(finding: &Finding, since: Timestamp) -> Duration {
+    let sure = finding.seen_at.is_none_or(|at| span(since, at) >= DAY * 5 / 6);
+    if sure { DAY } else { DAY * 3 / 2 }
 }
 
 fn louder(one: Standing, ladder: Option<Standing>) -> Standing {

@@ -6,7 +6,7 @@ use crate::state::{Condition, Failure, FailureClass, Finding, Next, Quote};
 
 impl Case<'_> {
     pub(super) fn renewal(&self, failure: &Failure) -> Finding {
-        let names = self.names();
+        let names = self.first_name();
         let title = match &self.seen.newest {
             Some(_) => format!("no renewal of {names}"),
             None => format!("no certificate for {names}"),
@@ -21,6 +21,7 @@ impl Case<'_> {
             Finding::new(Condition::Renewal, &self.spec.name, self.severity(), title, text);
         finding.class = Some(failure.class);
         finding.since = Some(backoff.since.unwrap_or(failure.at));
+        finding.seen_at = Some(failure.at);
         finding.consequence = Some(self.who_stops("stay without a certificate"));
         finding.ways = self.ways_out(failure);
         finding.next =
