@@ -65,7 +65,7 @@ impl Post {
             change(there);
             decided.borrow_mut().clone_from(&there.pending);
         };
-        match store.change_alerts(&apply, now) {
+        match store.change_alerts(apply, now) {
             Ok(log) => (self.log, self.behind) = (log, false),
             Err(error) => {
                 tell(&error, self.behind);
@@ -88,7 +88,7 @@ impl Post {
                 self.letters.push(there);
             }
         }
-        self.letters.sort_by(|a, b| a.message.at.cmp(&b.message.at));
+        self.letters.sort_by_key(|letter| letter.message.at);
         let over = self.letters.len().saturating_sub(store::OUTBOX_LIMIT);
         self.letters.drain(..over);
     }

@@ -153,10 +153,12 @@ impl Round<'_> {
                 [(Condition::Renewal, Condition::Expiry), (Condition::Expiry, Condition::Renewal)]
             {
                 let found = |condition| findings.contains_key(&(object.clone(), condition));
-                if found(new) && !found(old) && !items.contains_key(&new) {
-                    if let Some(item) = items.remove(&old) {
-                        items.insert(new, item);
-                    }
+                if found(new)
+                    && !found(old)
+                    && !items.contains_key(&new)
+                    && let Some(item) = items.remove(&old)
+                {
+                    items.insert(new, item);
                 }
             }
         }
@@ -268,10 +270,10 @@ impl Round<'_> {
         jumped: bool,
     ) {
         let gone = |object: &String, condition: Condition| {
-            !findings.contains_key(&(object.clone(), condition))
-                && !unseen.contains(object)
-                && !(doubted && condition.is_about_life())
-                && !(jumped && condition == Condition::Clock)
+            let found = findings.contains_key(&(object.clone(), condition));
+            let about_life = doubted && condition.is_about_life();
+            let about_clock = jumped && condition == Condition::Clock;
+            !(found || unseen.contains(object) || about_life || about_clock)
         };
         let mut items = std::mem::take(&mut self.log.items);
         for (object, of_object) in &mut items {
