@@ -260,6 +260,3 @@ fn is_scheduled(certificate: &str, state: &ServiceState) -> bool {
         matches!(pair.step, Step::NotTaken | Step::RolledBack | Step::RollingBack | Step::Stuck);
     !failed && pair.problem.is_none() && pair.hold.is_none()
 }
-
-#[cfg(test)]
-pub(super) mod tests;

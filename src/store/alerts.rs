@@ -71,6 +71,7 @@ impl Store {
                 AlertLog::default()
             }
         };
+        log.schema = crate::state::SCHEMA;
         // Left by a crash: first what was decided then.
         self.post(&mut log)?;
         change(&mut log);

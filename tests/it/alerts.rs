@@ -14,7 +14,6 @@ use pbxcert::daemon::{self, Start};
 use pbxcert::state::alert::log::AlertLog;
 use pbxcert::state::alert::{Level, Message};
 use pbxcert::store::Store;
-use pbxcert::world::World;
 
 use crate::host::{Host, LIMIT, until};
 use crate::lab::{Lab, Manner};
