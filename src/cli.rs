@@ -1,6 +1,7 @@
 //! The verbs; the only place that prints.
 
 mod act;
+mod alert;
 mod csr;
 mod hold;
 mod plan;
@@ -166,6 +167,25 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Take something out of alerts and exit codes until a day
+    Ack {
+        /// A certificate, a service, or one thing of `alert list`: pbx, pbx/expiry
+        item: String,
+        /// The last day of it: 2027-03-31
+        #[arg(long, value_name = "DATE", required_unless_present = "remove")]
+        until: Option<String>,
+        /// Who knows, and why
+        #[arg(long, value_name = "TEXT", required_unless_present = "remove")]
+        note: Option<String>,
+        /// Alerts go on
+        #[arg(long, conflicts_with_all = ["until", "note"])]
+        remove: bool,
+    },
+    /// The ways to people, and what they were told
+    Alert {
+        #[command(subcommand)]
+        what: alert::AlertVerb,
+    },
     /// Print completions for a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -280,6 +300,12 @@ fn run_verb(arguments: Arguments) -> Result<u8, Failed> {
         Verb::History { name, lines, json } => {
             status::history(&Context::reading(path)?, name.as_deref(), lines, json)
         }
+        Verb::Ack { item, remove: true, .. } => alert::remove_ack(&Context::writing(path)?, &item),
+        Verb::Ack { item, until, note, .. } => {
+            let (until, note) = (until.unwrap_or_default(), note.unwrap_or_default());
+            alert::ack(&Context::writing(path)?, &item, &until, &note)
+        }
+        Verb::Alert { what } => alert::run(&Context::reading(path)?, &what),
         Verb::Renew { name, dry_run: true, json, .. } => {
             let context = Context::writing(path)?;
             let (tried, code) = in_runtime(act::rehearse(&context, name.as_deref()))?;

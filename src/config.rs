@@ -40,6 +40,8 @@ pub struct Config {
     pub services: Vec<ServiceSpec>,
     /// Who is told, and through what.
     pub alerts: alerts::AlertSpec,
+    /// What nobody wants to hear of.
+    pub ignored: Vec<Ignore>,
     /// Files read, the main file first.
     pub files: Vec<PathBuf>,
     /// SHA-256 over the files read, in hex: tells whether daemon and CLI speak of the same.
@@ -56,6 +58,44 @@ impl Config {
     pub fn service(&self, name: &str) -> Option<&ServiceSpec> {
         self.services.iter().find(|s| s.name == name)
     }
+}
+
+/// What is taken out of alerts and exit codes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ignore {
+    /// A certificate, a service or a part of the host.
+    pub object: String,
+    /// Only this condition of it; `None`: all.
+    pub condition: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// The last day of it, on the clocks of this host; `None`: for ever.
+    pub until: Option<jiff::civil::Date>,
+}
+
+impl Ignore {
+    /// Words for conditions (those of `state::Condition`).
+    pub const CONDITIONS: [&'static str; 19] = [
+        "channel-dead",
+        "clock",
+        "config-degraded",
+        "deploy-broken",
+        "drift",
+        "drop-accepted",
+        "drop-refused",
+        "expiry",
+        "fault",
+        "mode",
+        "not-taken",
+        "placeholder",
+        "renewal",
+        "restart-announced",
+        "rolled-back",
+        "store-damage",
+        "stuck",
+        "trust-change",
+        "unproved",
+    ];
 }
 
 /// Whether pbxcert acts.

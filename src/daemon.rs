@@ -1,7 +1,10 @@
 //! One loop: a timer, file events, signals. It only decides *when* to look; what to do is decided
 //! by the plan, each time anew, from what is on disk.
 
+mod alerts;
+mod generation;
 mod object;
+mod post;
 mod tell;
 mod timer;
 
@@ -17,11 +20,14 @@ use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::alerts::Faults;
+use self::generation::{Generation, generation};
 use self::object::{Object, at_the_latest, objects, pending_tokens, watched};
+use self::post::Post;
 use self::tell::notify;
 use self::timer::Timer;
 use crate::config::Config;
-use crate::config::file::{self, Problem};
+use crate::config::file::Problem;
 use crate::policy::schedule;
 use crate::reconcile::{self, Pass, Reconciler};
 use crate::state::Finding;
@@ -69,13 +75,6 @@ pub struct Start {
     pub degraded: Option<String>,
 }
 
-/// What a pass works with; a pass that is under way keeps the one it began with.
-struct Generation {
-    config: Config,
-    world: World,
-    degraded: Option<String>,
-}
-
 type Running<'a> = FuturesUnordered<LocalBoxFuture<'a, (Object, Result<Pass, reconcile::Error>)>>;
 
 /// Runs until SIGTERM or SIGINT.
@@ -86,13 +85,27 @@ type Running<'a> = FuturesUnordered<LocalBoxFuture<'a, (Object, Result<Pass, rec
 ///
 /// Only at start; a running daemon does not end on anybody's error.
 pub async fn run(start: Start, path: PathBuf) -> Result<(), Error> {
+    run_in(start, path, &World::real).await
+}
+
+/// The same in a world of the caller's making.
+///
+/// # Errors
+///
+/// As [`run`].
+pub async fn run_in(
+    start: Start,
+    path: PathBuf,
+    build: &dyn Fn(&Config, &Store) -> World,
+) -> Result<(), Error> {
     let store = Store::open(&start.config.state_dir)?;
     let Some(_only) = store.try_lock_daemon()? else {
         return Err(Error::Running { state_dir: start.config.state_dir });
     };
     let stop = Cell::new(false);
     let running = Running::new();
-    let mut daemon = Daemon::new(&store, path, generation(start, &store), &stop, running)?;
+    let now = generation(start, &store, build);
+    let mut daemon = Daemon::new(&store, path, now, build, &stop, running)?;
     daemon.serve().await
 }
 
@@ -100,6 +113,7 @@ struct Daemon<'a> {
     store: &'a Store,
     path: PathBuf,
     now: Rc<Generation>,
+    build: &'a dyn Fn(&Config, &Store) -> World,
     /// When to look at each object again.
     due: BTreeMap<Object, Option<Timestamp>>,
     /// Objects that something happened to while they were worked on.
@@ -107,6 +121,10 @@ struct Daemon<'a> {
     working: BTreeSet<Object>,
     /// What is wrong, as the last pass over each object found it.
     findings: BTreeMap<Object, Vec<Finding>>,
+    /// What else is wrong: with the daemon itself.
+    faults: Faults,
+    /// Messages on their way.
+    post: Post,
     /// Until when an object is left alone whose pass could not be made.
     resting: BTreeMap<Object, Timestamp>,
     running: Running<'a>,
@@ -123,6 +141,7 @@ impl<'a> Daemon<'a> {
         store: &'a Store,
         path: PathBuf,
         now: Rc<Generation>,
+        build: &'a dyn Fn(&Config, &Store) -> World,
         stop: &'a Cell<bool>,
         running: Running<'a>,
     ) -> Result<Self, Error> {
@@ -135,10 +154,13 @@ impl<'a> Daemon<'a> {
         let mut daemon = Self {
             store,
             path,
+            build,
             due: BTreeMap::new(),
             again: BTreeSet::new(),
             working: BTreeSet::new(),
             findings: BTreeMap::new(),
+            faults: Faults::default(),
+            post: Post::new(store, now.world.now()),
             resting: BTreeMap::new(),
             running,
             stop,
@@ -161,9 +183,12 @@ impl<'a> Daemon<'a> {
         let mut watching = true;
         while !self.stop.get() {
             self.start_due();
+            self.alert();
             self.set_timer();
             tokio::select! {
                 Some((object, pass)) = self.running.next() => self.finished(object, pass),
+                Some(sent) = self.post.sending.next() => self.sent(sent),
+                Some(()) = self.post.beating.next() => {}
                 woken = self.wakes.next(), if watching => match woken {
                     Some(()) => {
                         self.watch_again();
@@ -251,17 +276,20 @@ impl<'a> Daemon<'a> {
         let until = match pass {
             Ok(pass) => {
                 self.findings.insert(object.clone(), pass.findings);
+                self.faults.passes.remove(&object);
                 pass.wait.until
             }
             Err(error) => {
                 let text = crate::deploy::chain_of(&error);
                 tracing::error!(object = object.name(), "{text}");
                 let until = schedule::after(now, schedule::MINUTE);
+                self.faults.passes.entry(object.clone()).or_insert((now, text));
                 self.resting.insert(object.clone(), until);
                 self.again.remove(&object);
                 Some(until)
             }
         };
+        self.faults.changed_at.get_or_insert(now);
         let latest = at_the_latest(&object, &self.now.config, now);
         let until = Some(until.map_or(latest, |at| at.min(latest)));
         if self.again.remove(&object) {
@@ -307,45 +335,20 @@ impl<'a> Daemon<'a> {
         self.due.insert(object, Some(at));
     }
 
-    /// SIGHUP: a sound configuration is taken, a broken one refused with its problems in the log.
-    fn reload(&mut self) {
-        notify(&[sd_notify::NotifyState::Reloading]);
-        match file::load(&self.path, file::Options::HERE) {
-            Ok(loaded) if loaded.config.state_dir == self.now.config.state_dir => {
-                let (config, warnings) = (loaded.config, loaded.warnings);
-                self.now = generation(Start { config, warnings, degraded: None }, self.store);
-                self.due.retain(|object, _| objects(&self.now.config).contains(object));
-                self.watch_again();
-                tracing::info!("the configuration was read again");
-                self.remember_daemon();
-            }
-            Ok(_) => tracing::error!(
-                "the new configuration names another state-dir: restart pbxcert for that; the \
-                 old configuration goes on"
-            ),
-            Err(problems) => {
-                for problem in &problems.list {
-                    tracing::error!("{problem}");
-                }
-                tracing::error!("the configuration was refused; the old one goes on");
-            }
-        }
-        self.look_at_everything();
-        notify(&[sd_notify::NotifyState::Ready]);
-    }
-
     /// Ends between steps: certificates within a grace, services whenever they are done, since a
     /// half-done deployment is the one thing that must not be left.
     async fn end(&mut self) -> Result<(), Error> {
         notify(&[sd_notify::NotifyState::Stopping]);
         tracing::info!("ending after the step that is under way");
         let deadline = tokio::time::Instant::now() + STEP_GRACE;
-        while !self.working.is_empty() {
+        while !self.working.is_empty() || !self.post.sending.is_empty() {
             let deploying = self.working.iter().any(|o| matches!(o, Object::Service(_)));
             tokio::select! {
                 Some((object, _)) = self.running.next() => {
                     self.working.remove(&object);
                 }
+                // What a server has taken is marked, or it would be sent once more.
+                Some(sent) = self.post.sending.next() => self.post.finished(sent, self.store),
                 () = tokio::time::sleep_until(deadline), if !deploying => break,
             }
         }
@@ -369,24 +372,11 @@ impl<'a> Daemon<'a> {
         }
         // A wake that never comes would be worse than one too many.
         let far = now.checked_add(Duration::from_secs(24 * 60 * 60)).ok();
-        if let Some(at) = [next, beat, far].into_iter().flatten().min() {
+        let alerts = self.alert_at(now);
+        if let Some(at) = [next, beat, far, alerts].into_iter().flatten().min() {
             self.timer.set(at);
         }
     }
-}
-
-fn generation(start: Start, store: &Store) -> Rc<Generation> {
-    let Start { config, warnings, degraded } = start;
-    let world = World::real(&config, store);
-    for warning in &warnings {
-        tracing::warn!("{warning}");
-    }
-    if let Some(degraded) = &degraded {
-        tracing::error!("degraded: {degraded}");
-    } else if let Err(error) = file::remember_accepted(&config, world.now()) {
-        tracing::warn!("{}", crate::deploy::chain_of(&error));
-    }
-    Rc::new(Generation { config, world, degraded })
 }
 
 fn signals(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Error> {

@@ -2,6 +2,7 @@
 //!
 //! - [`plan`]: the one next step of a certificate or service, and why.
 //! - [`schedule`]: when a certificate is due, ARI, back-off; random times without randomness.
+//! - [`alerts`]: findings, and what was told before, become the messages that are due.
 //! - [`budget`]: what we allow ourselves to ask of a CA.
 //! - [`address`]: which addresses can be reached from the internet.
 //! - [`caa`]: what CAA records say about a CA.
@@ -11,6 +12,7 @@
 //! - [`calm`], [`window`]: when a service may be disturbed.
 //! - [`lint`]: will phones and trunks accept this certificate?
 //! - [`words`]: what may be said of a certificate, and the observation behind it.
+//! - [`findings`]: what is wrong with a certificate or service, and what can be done about it.
 //! - [`remember`]: what a try leaves behind in the state.
 //! - [`simulate`]: the same plan, run ahead.
 //!
@@ -18,9 +20,11 @@
 //! could have when they were written: [`schedule::holds_until`].
 
 pub mod address;
+pub mod alerts;
 pub mod budget;
 pub mod caa;
 pub mod calm;
+pub mod findings;
 pub mod lint;
 pub mod plan;
 pub mod preflight;

@@ -4,6 +4,7 @@
 
 pub mod alert;
 pub mod facts;
+mod finding;
 pub mod reach;
 pub mod upload;
 
@@ -16,6 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::cert::bundle::PrivateKey;
 use crate::cert::{Fingerprint, Identifier, KeyType, Leaf};
+
+pub use finding::{Condition, Finding, Life, Next, Quote, Severity};
 
 /// The schema number that this program writes into its state files.
 pub const SCHEMA: u32 = 1;
@@ -149,6 +152,8 @@ pub struct CertState {
 pub struct Backoff {
     /// How many failed in a row.
     pub failures: u32,
+    /// When the first of them failed.
+    pub since: Option<Timestamp>,
     /// The last one.
     pub last: Option<Failure>,
     /// No try before this time.
@@ -739,29 +744,7 @@ pub struct ServiceSeen {
     pub announced: Option<Announcement>,
 }
 
-// ---------------------------------------------------------------- findings and history
-
-/// A fact that is wrong.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Finding {
-    /// What it is about: a certificate or service.
-    pub object: String,
-    /// How bad.
-    pub severity: Severity,
-    /// What is wrong and what to do, for a person.
-    pub text: String,
-}
-
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Severity {
-    /// Worth knowing.
-    Warning,
-    /// A call, phone or browser will meet a bad certificate, or does.
-    Critical,
-}
+// ---------------------------------------------------------------- history
 
 /// One line of history.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -9,20 +9,22 @@
 //!   node/services/<name>/            state.json lock saved/<certificate>/
 //!   node/                            history.jsonl history.1.jsonl instance.key daemon.json
 //!                                    generation challenge/ uploads/<certificate>.json lock
+//!                                    alerts.json outbox/ alerts.lock
 //!   drop/<certificate>/              what is uploaded; may be elsewhere
 //! ```
 //!
 //! **Who writes.** One role per file: a [`CertificateWriter`] exists only while the certificate's
 //! lock is held, a [`ServiceWriter`] only while the service's is. Both are taken without waiting
-//! (`try_lock`), a certificate's before a service's. The locks of issuers and of the node are held
-//! inside one call only, the node's as the innermost of all: so no two can wait for each other. Readers
-//! need no lock, for files are only ever replaced whole.
+//! (`try_lock`), a certificate's before a service's. The locks of issuers, of alerts and of the node
+//! are held inside one call only, the node's as the innermost of all: so no two can wait for each
+//! other. Readers need no lock, for files are only ever replaced whole.
 //!
 //! **What is damaged** (by hand, by a file system) is no reason to stop: readers take it as not
 //! there, the next writer moves it aside as `<file>.broken-<unix time>`, tells history, and goes on
 //! from what can be rebuilt. `findings` tell of it for as long as the file lies there. What a newer
 //! pbxcert wrote is [`Error::Newer`], and never written over.
 
+mod alerts;
 mod certificate;
 mod csr;
 mod drop;
@@ -40,8 +42,9 @@ use jiff::Timestamp;
 
 use crate::cert;
 use crate::fs::{self, Lock, Owner, make_dir};
-use crate::state::{Event, Finding, SCHEMA, Severity};
+use crate::state::{Condition, Event, Finding, SCHEMA, Severity};
 
+pub use alerts::OUTBOX_LIMIT;
 pub use certificate::{CertificateStore, CertificateWriter};
 pub use csr::Csr;
 pub use drop::{DropFolder, Dropped, DroppedFile, FileKey};
@@ -389,7 +392,8 @@ fn lock(dir: &Path) -> Result<Option<Lock>, Error> {
 }
 
 fn warning(object: &str, text: String) -> Finding {
-    Finding { object: object.to_owned(), severity: Severity::Warning, text }
+    let title = format!("records of {object} need a look");
+    Finding::new(Condition::StoreDamage, object, Severity::Warning, title, text)
 }
 
 #[cfg(test)]

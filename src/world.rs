@@ -9,6 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::acme::{AcmeAuthority, Authority, Limits};
+use crate::alert::{self, BoxFuture, Notifier};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::host;
@@ -16,8 +17,13 @@ use crate::policy::reach::Hysteresis;
 use crate::probe::{Prober, TlsProber};
 use crate::service::{HookReloader, Reloader};
 use crate::state::Time;
+use crate::state::alert::Level;
 use crate::state::facts::Ground;
 use crate::store::Store;
+
+/// Tells somebody elsewhere that the daemon lives: with the loudest level that is open, and when.
+pub type Heartbeat =
+    Rc<dyn Fn(Option<Level>, Timestamp) -> BoxFuture<'static, Result<(), alert::Error>>>;
 
 /// Everything outside that a flow talks to.
 #[derive(Clone)]
@@ -40,6 +46,10 @@ pub struct World {
     pub ground: Option<Ground>,
     /// Our own executable, for work under another user.
     pub helper: PathBuf,
+    /// Ways to reach people.
+    pub notifiers: Vec<Rc<dyn Notifier>>,
+    /// Called hourly; `None`: nobody asked for that.
+    pub heartbeat: Option<Heartbeat>,
 }
 
 impl World {
@@ -70,6 +80,8 @@ impl World {
             ground: Some(Ground::default()),
             // The running executable, also when the file was replaced by an upgrade meanwhile.
             helper: PathBuf::from("/proc/self/exe"),
+            notifiers: alert::channels(&config.alerts),
+            heartbeat: alert::heartbeat(&config.alerts),
         }
     }
 

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Context, Failed, exit, show};
+use super::{Context, Failed, alert, exit, show};
 use crate::config::Source;
 use crate::policy::plan::Action;
 use crate::policy::verdict;
@@ -25,6 +25,8 @@ struct Report {
     daemon: Option<DaemonRecord>,
     certificates: Vec<Certificate>,
     services: Vec<Service>,
+    /// What people were told of and is not over.
+    alerts: Vec<alert::Open>,
     not_in_config: Vec<String>,
 }
 
@@ -128,6 +130,10 @@ pub(super) fn print(context: &Context, json: bool) -> Result<u8, Failed> {
             show::line(&format!("  {}: {problem}", service.name));
         }
     }
+    if !report.alerts.is_empty() {
+        show::line("");
+        show::table(&alert::HEAD, report.alerts.iter().map(|open| open.line(now)).collect());
+    }
     for name in &report.not_in_config {
         show::line(&format!("{name}: not in config; its store is kept"));
     }
@@ -182,6 +188,7 @@ fn report(context: &Context, world: &World, now: Timestamp) -> Result<Report, Fa
         daemon: context.store.daemon_record()?,
         certificates: certificates(context, world, now)?,
         services,
+        alerts: alert::open(context, now)?,
         not_in_config: context
             .store
             .certificates()?

@@ -11,6 +11,7 @@ mod challenge;
 mod clients;
 mod disk;
 mod endpoint;
+mod ignore;
 mod issuer;
 pub mod keys;
 mod problem;
@@ -129,6 +130,7 @@ fn meaning<'a>(
         certificate::read_all(walk, roots, defaults, &issuers, &challenges, &drop_dir);
     let services = service::read_all(walk, roots, defaults, &certificates);
     let alerts = alerts::read(walk, roots);
+    let ignored = ignore::read_all(walk, roots);
     target::refuse_overlaps(walk, &services, top.as_ref().ok(), sources);
 
     let top = top?;
@@ -142,6 +144,7 @@ fn meaning<'a>(
         certificates: certificates.specs()?,
         services: services.specs()?.into_iter().map(|s| s.spec).collect(),
         alerts: alerts?,
+        ignored: ignored?,
         files: sources.iter().map(|s| s.path.clone()).collect(),
         hash: hash(sources.iter().map(|s| s.text.as_str())),
     })

@@ -1,13 +1,15 @@
 //! What the daemon tells of itself: to systemd, and to `pbxcert status`.
 
 use super::Daemon;
+use crate::state::Severity;
 use crate::store::DaemonRecord;
 
 impl Daemon<'_> {
     pub(super) fn show_status(&self) {
         let next = self.due.values().filter_map(|at| *at).min();
         let next = next.map_or_else(String::new, |at| format!(", next look at {at}"));
-        let worst = self.findings.values().flatten().max_by_key(|finding| finding.severity);
+        let wrong = self.findings.values().flatten().filter(|f| f.severity > Severity::Notice);
+        let worst = wrong.max_by_key(|finding| finding.severity);
         let problem = worst.map_or_else(String::new, |f| format!("; {}: {}", f.object, f.text));
         let text = format!("watching {}{next}{problem}", self.due.len());
         notify(&[sd_notify::NotifyState::Status(&text)]);

@@ -51,6 +51,7 @@ pub fn failed(
     CertState {
         backoff: Backoff {
             failures,
+            since: before.since.or(Some(failure.at)),
             last: Some(failure),
             retry_at: Some(retry_at),
             asked: Some(wish.clone()),

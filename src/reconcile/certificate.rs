@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Error, MOST_ACTIONS, Pass, Reconciler, in_words, placeholder, wait_for};
+use super::{Error, MOST_ACTIONS, Pass, Reconciler, wait_for};
 use crate::cert::span;
 use crate::config::{CertSpec, Mode, Source};
 use crate::deploy;
+use crate::policy::findings::{self, Using};
 use crate::policy::plan::{self, Action, Wait, Why};
 use crate::policy::{remember, schedule};
-use crate::state::{Finding, Goal, Observed, Severity};
+use crate::state::{Finding, Goal, Observed};
 use crate::store::CertificateWriter;
 
 impl Reconciler<'_> {
@@ -44,13 +45,14 @@ impl Reconciler<'_> {
                     if self.config.mode == Mode::On && plan::wants_request(spec, &seen, now) {
                         self.request(&writer, spec).await?;
                     }
-                    pass.findings.extend(findings(spec, &seen, now));
-                    pass.findings.extend(self.mode_finding(spec, &seen, now));
-                    return Ok(Pass { wait, ..pass });
+                    let findings = self.certificate_findings(spec, &seen, &wait, now)?;
+                    return Ok(Pass { wait, findings, ..pass });
                 }
                 _ if self.config.mode == Mode::Observe => {
                     let why = Why::Person("mode is \"observe\": nothing is ordered".to_owned());
-                    return Ok(Pass { wait: Wait { until: None, why }, ..pass });
+                    let wait = Wait { until: None, why };
+                    let findings = self.certificate_findings(spec, &seen, &wait, now)?;
+                    return Ok(Pass { wait, findings, ..pass });
                 }
                 Action::AskRenewalInfo => self.ask_renewal_info(&writer, spec, &seen).await?,
                 Action::Placeholder(reason) => {
@@ -107,6 +109,24 @@ impl Reconciler<'_> {
         Ok(Observed { newest, state, order, ledger, time, unreachable, foreign_in_service })
     }
 
+    /// What is wrong with a certificate, judged by what its services serve.
+    fn certificate_findings(
+        &self,
+        spec: &CertSpec,
+        seen: &Observed,
+        wait: &Wait,
+        now: Timestamp,
+    ) -> Result<Vec<Finding>, Error> {
+        let wanting = self.config.services.iter().filter(|s| s.certificates.contains(&spec.name));
+        let mut states = Vec::new();
+        for service in wanting {
+            states.push((service, self.store.service(&service.name)?.state()?));
+        }
+        let services: Vec<Using<'_>> =
+            states.iter().map(|(spec, state)| Using { spec, state }).collect();
+        Ok(findings::certificate(spec, self.issuer(spec), seen, wait, &services, now))
+    }
+
     /// Whether the CA's clock agrees with ours.
     async fn clock_is_confirmed(&self, spec: &CertSpec) -> bool {
         let Some(authority) = self.authority(spec) else { return false };
@@ -145,18 +165,3 @@ impl Reconciler<'_> {
 
 /// A peer's clock agrees with ours when it is no further away than this.
 const AGREEMENT: Duration = Duration::from_secs(5 * 60);
-
-fn findings(spec: &CertSpec, seen: &Observed, now: Timestamp) -> Vec<Finding> {
-    let failed = certificate_finding(spec, seen, now);
-    failed.into_iter().chain(placeholder::finding(spec, seen, now)).collect()
-}
-
-fn certificate_finding(spec: &CertSpec, seen: &Observed, now: Timestamp) -> Option<Finding> {
-    let failure = seen.state.backoff.last.as_ref()?;
-    let left = seen.certificate().map(|r| r.leaf.validity.left(now));
-    let severity = match left {
-        Some(left) if left > Duration::ZERO => Severity::Warning,
-        _ => Severity::Critical,
-    };
-    Some(Finding { object: spec.name.clone(), severity, text: in_words(failure) })
-}

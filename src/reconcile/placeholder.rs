@@ -5,11 +5,11 @@ use jiff::Timestamp;
 use super::{Error, Reconciler};
 use crate::cert::Leaf;
 use crate::cert::bundle::PrivateKey;
-use crate::config::{CertSpec, Source};
+use crate::config::CertSpec;
 use crate::deploy::on_disk;
 use crate::policy::plan::{self, Reason};
 use crate::policy::schedule::date;
-use crate::state::{Finding, Foreign, Observed, Origin, Severity};
+use crate::state::{Foreign, Observed, Origin};
 use crate::store::{CertificateWriter, Csr};
 
 impl Reconciler<'_> {
@@ -89,39 +89,4 @@ impl Reconciler<'_> {
         }
         Ok(None)
     }
-}
-
-/// That there is no certificate, or only a placeholder, and what to do.
-pub(super) fn finding(spec: &CertSpec, seen: &Observed, now: Timestamp) -> Option<Finding> {
-    let folder = spec.upload.dir.display();
-    let (severity, text) = match (seen.placeholder(), &seen.foreign_in_service) {
-        (Some(_), None) => (
-            Severity::Critical,
-            format!(
-                "a self-signed placeholder stands in for {}: the service can start, but phones, \
-                 trunks and browsers do not trust it; upload a certificate into {folder}/ \
-                 (the request for it: `pbxcert csr {}`)",
-                spec.name, spec.name
-            ),
-        ),
-        (None, None) if spec.source == Source::Manual && seen.certificate().is_none() => (
-            Severity::Critical,
-            format!(
-                "there is no certificate yet; upload one into {folder}/ (the request for it: \
-                 `pbxcert csr {}`)",
-                spec.name
-            ),
-        ),
-        (_, Some(foreign)) if spec.source == Source::Manual && now <= foreign.not_after => (
-            Severity::Warning,
-            format!(
-                "{} has a certificate from outside that ends at {} and is left alone; upload one \
-                 into {folder}/, so that it is watched and renewed in time",
-                foreign.service,
-                date(foreign.not_after)
-            ),
-        ),
-        _ => return None,
-    };
-    Some(Finding { object: spec.name.clone(), severity, text })
 }

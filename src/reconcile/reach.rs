@@ -7,13 +7,13 @@ use jiff::Timestamp;
 
 use super::{Error, Reconciler, in_words};
 use crate::acme;
-use crate::config::{CertSpec, IssuerSpec, Source};
+use crate::config::{CertSpec, IssuerSpec};
 use crate::evidence;
 use crate::policy::preflight;
 use crate::policy::reach::{self, Heard};
+use crate::state::Goal;
 use crate::state::facts::{Facts, Ground};
-use crate::state::reach::{Evidence, Mode, Witness};
-use crate::state::{Finding, Goal, Observed, Severity};
+use crate::state::reach::{Evidence, Witness};
 use crate::store::CertificateWriter;
 
 impl Reconciler<'_> {
@@ -139,32 +139,6 @@ impl Reconciler<'_> {
             self.tell(spec, "mode", &switch.text, None)?;
         }
         Ok(())
-    }
-
-    /// Manual mode is nothing that a person may overlook.
-    pub(super) fn mode_finding(
-        &self,
-        spec: &CertSpec,
-        seen: &Observed,
-        now: Timestamp,
-    ) -> Option<Finding> {
-        let Mode::Manual { reason, .. } = &seen.state.mode else { return None };
-        if spec.source != Source::Auto {
-            return None;
-        }
-        let usable = reach::is_usable(seen.certificate(), now);
-        Some(Finding {
-            object: spec.name.clone(),
-            severity: if usable { Severity::Warning } else { Severity::Critical },
-            text: format!(
-                "manual mode, because {reason}; repair it (`pbxcert preflight {}` shows what is in \
-                 the way), or have the signing request (`pbxcert csr {}`) signed and put the \
-                 answer into {}; the CA is tried again by itself",
-                spec.name,
-                spec.name,
-                spec.upload.dir.display()
-            ),
-        })
     }
 }
 

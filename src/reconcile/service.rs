@@ -6,10 +6,9 @@ use super::{Error, MOST_ACTIONS, Pass, Reconciler, wait_for};
 use crate::config::{Mode, ServiceSpec};
 use crate::deploy::{self, Deployment, install, on_disk};
 use crate::policy::plan::{self, ServiceAction, Wait, Why};
-use crate::policy::{remember, schedule};
+use crate::policy::{findings, remember, schedule};
 use crate::state::{
-    Announcement, Calls, Event, FilesSeen, Finding, PairSeen, PairState, ServiceSeen, ServiceState,
-    Severity, Step,
+    Announcement, Calls, Event, FilesSeen, PairSeen, PairState, ServiceSeen, ServiceState, Step,
 };
 use crate::store::ServiceWriter;
 
@@ -36,7 +35,7 @@ impl Reconciler<'_> {
             let observing = self.config.mode == Mode::Observe;
             let (pairs, outcome) = match action {
                 ServiceAction::Wait(wait) => {
-                    pass.findings = service_findings(spec, &state);
+                    pass.findings = findings::service(spec, &state, Some(&wait));
                     return Ok(Pass { wait, ..pass });
                 }
                 ServiceAction::Look => {
@@ -52,7 +51,9 @@ impl Reconciler<'_> {
                     }
                     let why = Why::Person("mode is \"observe\": nothing is written".to_owned());
                     let until = Some(schedule::after(now, schedule::DAY));
-                    return Ok(Pass { wait: Wait { until, why }, ..pass });
+                    let wait = Wait { until, why };
+                    let findings = findings::service(spec, &state, None);
+                    return Ok(Pass { wait, findings, ..pass });
                 }
                 ServiceAction::Announce { takes_place, pairs } => {
                     self.announce(spec, &writer, &mut state, takes_place, pairs)?;
@@ -77,7 +78,7 @@ impl Reconciler<'_> {
             };
             if let Err(error) = outcome {
                 let (text, wait) = self.put_off(spec, &writer, &pairs, &error)?;
-                let findings = service_findings(spec, &store.state()?);
+                let findings = findings::service(spec, &store.state()?, Some(&wait));
                 return Ok(Pass { wait, findings, failed: Some(text) });
             }
         }
@@ -300,16 +301,4 @@ fn cut_off(state: &ServiceState) -> Vec<(String, u64)> {
     let steps = [Step::Installing, Step::Installed, Step::Reloaded, Step::RollingBack];
     let cut_off = state.pairs.iter().filter(|(_, pair)| steps.contains(&pair.step));
     cut_off.filter_map(|(name, pair)| pair.revision.map(|r| (name.clone(), r))).collect()
-}
-
-fn service_findings(spec: &ServiceSpec, state: &ServiceState) -> Vec<Finding> {
-    let pairs = state.pairs.values().filter_map(|pair| {
-        let severity = match pair.step {
-            Step::Stuck => Severity::Critical,
-            _ => Severity::Warning,
-        };
-        let text = pair.problem.clone()?;
-        Some(Finding { object: spec.name.clone(), severity, text })
-    });
-    pairs.collect()
 }

@@ -1,5 +1,7 @@
 //! Messages to people.
 
+pub mod log;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

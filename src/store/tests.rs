@@ -1,3 +1,4 @@
+mod alerts;
 #[cfg(debug_assertions)]
 mod crash;
 #[cfg(debug_assertions)]

@@ -91,6 +91,8 @@ impl Lab {
             hysteresis: Hysteresis::default(),
             ground: None,
             helper: PathBuf::from(env!("CARGO_BIN_EXE_pbxcert")),
+            notifiers: Vec::new(),
+            heartbeat: None,
         };
         Self { dir, clock, ca, service: lab_service, store, config, world }
     }

@@ -4,6 +4,7 @@
 
 mod acme_flow;
 mod acme_pebble;
+mod alerts;
 mod ca;
 mod crash;
 mod daemon;

@@ -26,6 +26,7 @@ pub const TOP: Section = Section {
         "certificate",
         "service",
         "alerts",
+        "ignore",
     ],
 };
 
@@ -217,8 +218,12 @@ pub const SIP: Section = Section {
     ],
 };
 
+/// What nobody wants to hear of.
+pub const IGNORE: Section =
+    Section { title: "[[ignore]]", keys: &["object", "condition", "reason", "until"] };
+
 /// Every table, in the order of the documentation.
-pub const SECTIONS: [Section; 18] = [
+pub const SECTIONS: [Section; 19] = [
     TOP,
     ACME,
     ISSUER,
@@ -237,6 +242,7 @@ pub const SECTIONS: [Section; 18] = [
     SYSLOG,
     JOURNAL,
     SIP,
+    IGNORE,
 ];
 
 /// The candidate that was probably meant, if one is near enough.

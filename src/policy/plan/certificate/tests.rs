@@ -438,7 +438,8 @@ prop_compose! {
             asked_at,
             ask_again_at,
         });
-        let backoff = Backoff { failures, last, retry_at, asked: Some(wish), rehearsals };
+        let asked = Some(wish);
+        let backoff = Backoff { failures, last, retry_at, asked, rehearsals, since: None };
         CertState { backoff, ari, forced_at, rehearsed_at, ..CertState::default() }
     }
 }

@@ -1,0 +1,195 @@
+//! Messages on their way: each channel by itself, one message after the other, with pauses while it
+//! does not work.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
+
+use crate::alert::Notifier;
+use crate::policy::alerts::post as plan;
+use crate::state::Finding;
+use crate::state::alert::log::{AlertLog, ChannelState, Outgoing};
+use crate::store::{self, Store};
+
+/// How a try to send one message through one channel ended.
+pub(super) struct Sent {
+    channel: String,
+    message: String,
+    outcome: Result<(), String>,
+    at: Timestamp,
+}
+
+/// What is remembered of alerts and the outbox, as on disk; ahead of it while the disk is full.
+pub(super) struct Post {
+    pub(super) log: AlertLog,
+    letters: Vec<Outgoing>,
+    /// Channels in use.
+    names: BTreeSet<String>,
+    busy: BTreeSet<String>,
+    pub(super) sending: FuturesUnordered<LocalBoxFuture<'static, Sent>>,
+    /// Heartbeats under way.
+    pub(super) beating: FuturesUnordered<LocalBoxFuture<'static, ()>>,
+    /// The log on disk is older than this one.
+    behind: bool,
+}
+
+impl Post {
+    pub(super) fn new(store: &Store, now: Timestamp) -> Self {
+        let mut post = Self {
+            log: AlertLog::default(),
+            letters: Vec::new(),
+            names: BTreeSet::new(),
+            busy: BTreeSet::new(),
+            sending: FuturesUnordered::new(),
+            beating: FuturesUnordered::new(),
+            behind: false,
+        };
+        post.change(store, |_| {}, now);
+        post
+    }
+
+    /// Changes the log, on disk too, and takes its pending messages into the outbox. A disk that
+    /// takes nothing must not keep an alert from its people: then it lives in memory.
+    pub(super) fn change(&mut self, store: &Store, change: impl Fn(&mut AlertLog), now: Timestamp) {
+        let (log, behind) = (self.log.clone(), self.behind);
+        let decided = std::cell::RefCell::new(Vec::new());
+        let apply = |there: &mut AlertLog| {
+            if behind {
+                // What a person took note of meanwhile is the only thing that others write.
+                *there = AlertLog { acks: std::mem::take(&mut there.acks), ..log.clone() };
+            }
+            change(there);
+            decided.borrow_mut().clone_from(&there.pending);
+        };
+        match store.change_alerts(apply, now) {
+            Ok(log) => (self.log, self.behind) = (log, false),
+            Err(error) => {
+                tell(&error, self.behind);
+                self.behind = true;
+                change(&mut self.log);
+                *decided.borrow_mut() = std::mem::take(&mut self.log.pending);
+            }
+        }
+        for message in decided.into_inner() {
+            let (level, subject) = (message.level.word(), &message.subject);
+            tracing::warn!(level, object = message.object, "{subject}");
+            let id = message.id.clone();
+            if !self.letters.iter().any(|there| there.message.id == id) {
+                self.letters.push(Outgoing { schema: 0, message, sent: BTreeSet::new() });
+            }
+        }
+        // Those of a daemon that was cut off, too.
+        for there in store.outbox().unwrap_or_default() {
+            if !self.letters.iter().any(|ours| ours.message.id == there.message.id) {
+                self.letters.push(there);
+            }
+        }
+        self.letters.sort_by_key(|letter| letter.message.at);
+        let over = self.letters.len().saturating_sub(store::OUTBOX_LIMIT);
+        self.letters.drain(..over);
+    }
+
+    /// Starts the next message of each channel that is free and works.
+    pub(super) fn start(&mut self, store: &Store, channels: &[Rc<dyn Notifier>], now: Timestamp) {
+        self.names = channels.iter().map(|channel| channel.name().to_owned()).collect();
+        self.settle(store);
+        for channel in channels {
+            let name = channel.name().to_owned();
+            let state = self.log.channels.get(&name).cloned().unwrap_or_default();
+            if self.busy.contains(&name) || plan::rests_until(&state, now).is_some() {
+                continue;
+            }
+            let waiting: Vec<&Outgoing> =
+                self.letters.iter().filter(|letter| plan::is_for(letter, &name)).collect();
+            let Some(letter) = plan::pick(&waiting, &state) else { continue };
+            let (message, channel) = (letter.message.clone(), Rc::clone(channel));
+            self.busy.insert(name.clone());
+            self.sending.push(Box::pin(async move {
+                let sending = tokio::time::timeout(SEND_LIMIT, channel.send(&message, now));
+                let outcome = match sending.await {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(error)) => Err(crate::deploy::chain_of(&error)),
+                    Err(_) => Err(format!("nothing came of it within {} s", SEND_LIMIT.as_secs())),
+                };
+                Sent { channel: name, message: message.id, outcome, at: now }
+            }));
+        }
+    }
+
+    /// Remembers how a try ended; what was taken is marked first of all.
+    pub(super) fn finished(&mut self, sent: Sent, store: &Store) {
+        let Sent { channel, message, outcome, at } = sent;
+        self.busy.remove(&channel);
+        let before = self.log.channels.get(&channel).cloned().unwrap_or_default();
+        let after = match &outcome {
+            Ok(()) => ChannelState::default(),
+            Err(error) => {
+                tracing::warn!(channel, "a message was not sent: {error}");
+                plan::failed(&before, error, at)
+            }
+        };
+        if outcome.is_ok()
+            && let Some(letter) = self.letters.iter_mut().find(|l| l.message.id == message)
+        {
+            letter.sent.insert(channel.clone());
+            if let Err(error) = store.mark_sent(letter) {
+                tell(&error, false);
+            }
+        }
+        if before != after {
+            let keep = |log: &mut AlertLog| {
+                if after == ChannelState::default() {
+                    log.channels.remove(&channel);
+                } else {
+                    log.channels.insert(channel.clone(), after.clone());
+                }
+            };
+            self.change(store, keep, at);
+        }
+        self.settle(store);
+    }
+
+    /// Forgets what every channel has taken.
+    fn settle(&mut self, store: &Store) {
+        let names = &self.names;
+        self.letters.retain(|letter| {
+            let waits = names.iter().any(|name| plan::is_for(letter, name));
+            if !waits && let Err(error) = store.forget_message(&letter.message) {
+                tell(&error, false);
+            }
+            waits
+        });
+    }
+
+    /// When a channel is to be tried again.
+    pub(super) fn wake(&self, now: Timestamp) -> Option<Timestamp> {
+        let free = self.names.iter().filter(|name| !self.busy.contains(*name));
+        free.filter(|name| self.letters.iter().any(|letter| plan::is_for(letter, name)))
+            .filter_map(|name| plan::rests_until(self.log.channels.get(name)?, now))
+            .min()
+    }
+
+    /// Channels that do not work.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let dead: BTreeMap<&String, &ChannelState> =
+            self.log.channels.iter().filter(|(name, _)| self.names.contains(*name)).collect();
+        let waiting = |name: &str| self.letters.iter().filter(|l| plan::is_for(l, name)).count();
+        dead.into_iter()
+            .filter_map(|(name, state)| plan::dead(name, state, waiting(name)))
+            .collect()
+    }
+}
+
+fn tell(error: &store::Error, told: bool) {
+    if !told {
+        let text = crate::deploy::chain_of(error);
+        tracing::error!("alerts cannot be remembered, a restart may repeat them: {text}");
+    }
+}
+
+/// A server that takes longer than this takes no message.
+const SEND_LIMIT: Duration = Duration::from_secs(90);

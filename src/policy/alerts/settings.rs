@@ -1,0 +1,61 @@
+//! What the configuration and a person want of alerts.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::config::alerts::Quiet;
+use crate::config::{Config, Ignore};
+use crate::state::Condition;
+use crate::state::alert::Level;
+use crate::state::alert::log::AlertLog;
+
+/// What the configuration says of alerts, as far as it decides when and what.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whose PBX.
+    pub site: String,
+    /// The zone of its clocks.
+    pub zone: TimeZone,
+    /// Hours in which warnings wait.
+    pub quiet: Option<Quiet>,
+    /// What nobody wants to hear of.
+    pub ignored: Vec<Ignore>,
+}
+
+impl Settings {
+    /// Those of a configuration, on the clocks of `zone`.
+    pub fn of(config: &Config, zone: TimeZone) -> Self {
+        Self {
+            site: config.site.clone(),
+            zone,
+            quiet: config.alerts.quiet,
+            ignored: config.ignored.clone(),
+        }
+    }
+}
+
+/// The words of the configuration that take something out of alerts and exit codes.
+pub fn ignored<'s>(
+    settings: &'s Settings,
+    object: &str,
+    condition: Condition,
+    now: Timestamp,
+) -> Option<&'s Ignore> {
+    let today = settings.zone.to_datetime(now).date();
+    settings.ignored.iter().find(|ignore| {
+        ignore.object == object
+            && ignore.condition.as_deref().is_none_or(|word| word == condition.word())
+            && ignore.until.is_none_or(|until| today <= until)
+    })
+}
+
+/// The loudest condition that is open, and that nobody took note of or ignores.
+pub fn loudest(log: &AlertLog, settings: &Settings, now: Timestamp) -> Option<Level> {
+    let open = log.open().filter_map(|(object, condition, item)| {
+        let level = item.level?;
+        let quiet = log.ack(object, condition, level, now).is_some()
+            || ignored(settings, object, condition, now).is_some();
+        (!quiet).then_some(level)
+    });
+    open.max()
+}

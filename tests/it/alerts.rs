@@ -1,0 +1,285 @@
+//! Alerts from the daemon to the people: channels that are dead, restarts in between, and what a
+//! person says to it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+use jiff::{SignedDuration, Timestamp};
+use pbxcert::alert::{self, BoxFuture, Notifier};
+use pbxcert::clock::Clock;
+use pbxcert::config::{Config, file};
+use pbxcert::daemon::{self, Start};
+use pbxcert::state::alert::log::AlertLog;
+use pbxcert::state::alert::{Level, Message};
+use pbxcert::store::Store;
+
+use crate::host::{Host, LIMIT, until};
+use crate::lab::{Lab, Manner};
+
+/// A channel that keeps what it takes.
+struct LabNotifier {
+    name: &'static str,
+    dead: Cell<bool>,
+    taken: RefCell<Vec<Message>>,
+    tries: Cell<u32>,
+}
+
+impl LabNotifier {
+    fn new(name: &'static str, dead: bool) -> Rc<Self> {
+        Rc::new(Self {
+            name,
+            dead: Cell::new(dead),
+            taken: RefCell::default(),
+            tries: Cell::new(0),
+        })
+    }
+
+    /// Condition of each message, in order; `over CONDITION` for a recovery.
+    fn words(&self) -> Vec<String> {
+        let taken = self.taken.borrow();
+        let over = |m: &Message| if m.recovered { "over " } else { "" };
+        taken.iter().map(|m| format!("{}{}", over(m), m.condition)).collect()
+    }
+
+    fn ids(&self) -> Vec<String> {
+        self.taken.borrow().iter().map(|m| m.id.clone()).collect()
+    }
+}
+
+impl Notifier for LabNotifier {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn send<'a>(
+        &'a self,
+        message: &'a Message,
+        _now: Timestamp,
+    ) -> BoxFuture<'a, Result<(), alert::Error>> {
+        Box::pin(async move {
+            self.tries.set(self.tries.get() + 1);
+            if self.dead.get() {
+                return Err(alert::Error::Failed("connection refused\r\nX: y".to_owned()));
+            }
+            self.taken.borrow_mut().push(message.clone());
+            Ok(())
+        })
+    }
+}
+
+/// The clock of this machine, ahead by what it was set forward: the daemon's timer is on that one.
+struct AheadClock(Mutex<SignedDuration>);
+
+impl AheadClock {
+    fn forward(&self, by: SignedDuration) {
+        *self.0.lock().unwrap() += by;
+    }
+}
+
+impl Clock for AheadClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now().checked_add(*self.0.lock().unwrap()).unwrap()
+    }
+}
+
+/// A daemon in this process, in a world whose clock is set by hand. Times are looked at when a
+/// daemon starts: set it forward, then start the next one.
+struct Site {
+    lab: Lab,
+    clock: Arc<AheadClock>,
+    mail: Rc<LabNotifier>,
+    hook: Rc<LabNotifier>,
+}
+
+impl Site {
+    async fn new() -> Self {
+        let mail = LabNotifier::new("e-mail to noc@voip.test", true);
+        let hook = LabNotifier::new("webhook hooks.voip.test", false);
+        let mut lab = Lab::new().await;
+        lab.world.notifiers = vec![mail.clone(), hook.clone()];
+        let clock = Arc::new(AheadClock(Mutex::default()));
+        lab.world.clock = clock.clone();
+        lab.clock.forward(Timestamp::now().duration_since(lab.clock.now()));
+        Self { lab, clock, mail, hook }
+    }
+
+    /// Runs a daemon until there is an answer, then ends it as abruptly as kill -9.
+    async fn run_until<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+        let path = self.lab.dir.path().join("pbxcert.toml");
+        let config = file::load(&path, file::Options::HERE).unwrap().config;
+        let start = Start { config, warnings: Vec::new(), degraded: None };
+        let world = self.lab.world.clone();
+        let build = move |_: &Config, _: &Store| world.clone();
+        let daemon = daemon::run_in(start, path, &build);
+        tokio::select! {
+            ended = daemon => panic!("the daemon ended: {ended:?}"),
+            found = until(what, LIMIT, async || look()) => found,
+        }
+    }
+
+    fn log(&self) -> AlertLog {
+        self.lab.store.alert_log().unwrap()
+    }
+
+    fn waiting(&self) -> usize {
+        self.lab.store.outbox().unwrap().len()
+    }
+}
+
+#[tokio::test]
+async fn a_dead_channel_and_a_restart_lose_nothing_and_repeat_nothing() {
+    let site = Site::new().await;
+    // The service breaks for good: stuck, which is told at once.
+    site.lab.plant_foreign_pair(60);
+    site.lab.service.manner.set(Manner::BreaksForGood);
+    let (mail, hook) = (site.mail.clone(), site.hook.clone());
+    site.run_until("the hook hears of it", || (!hook.words().is_empty()).then_some(())).await;
+    assert_eq!(hook.words(), ["stuck"]);
+    assert_eq!((mail.words().len(), site.waiting()), (0, 1), "it waits for the mail");
+
+    // Restarted three times while the mail server is down, each time after its pause.
+    for failures in 2..=3 {
+        site.clock.forward(SignedDuration::from_mins(if failures == 2 { 1 } else { 5 }));
+        let tried = || site.log().channels.get(mail.name)?.failures.eq(&failures).then_some(());
+        site.run_until("the mail is tried again", tried).await;
+    }
+    let told = || (hook.words().len() > 1).then_some(());
+    site.run_until("the hook hears that the mail is dead", told).await;
+    assert_eq!(hook.words(), ["stuck", "channel-dead"], "once");
+    let dead = hook.taken.borrow()[1].clone();
+    assert!(dead.subject.ends_with("e-mail to noc@voip.test does not work"), "{}", dead.subject);
+    assert!(dead.body.contains("connection refused X: y"), "{}", dead.body);
+
+    // It lives again: everything that waited comes, in order, and only once.
+    mail.dead.set(false);
+    site.clock.forward(SignedDuration::from_mins(15));
+    let all = || (site.waiting() == 0 && hook.words().len() == 3).then_some(());
+    site.run_until("nothing waits", all).await;
+    assert_eq!(mail.words(), ["stuck"], "that it was dead is not told through itself");
+    assert_eq!(hook.words(), ["stuck", "channel-dead", "over channel-dead"]);
+    for channel in [&mail, &hook] {
+        let ids = channel.ids();
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "something came twice");
+    }
+    assert_eq!(site.log().channels.len(), 0);
+}
+
+#[tokio::test]
+async fn what_is_told_is_told_to_be_over_also_across_a_restart() {
+    let site = Site::new().await;
+    site.mail.dead.set(false);
+    site.lab.plant_foreign_pair(60);
+    site.lab.service.manner.set(Manner::BreaksForGood);
+    let mail = site.mail.clone();
+    site.run_until("it is told", || (!mail.words().is_empty()).then_some(())).await;
+    // Just after a restart nothing is known, and nothing is over.
+    let tried = mail.tries.get();
+    let at_rest = || (site.log().open().count() == 1).then_some(());
+    site.run_until("it is still open", at_rest).await;
+    assert_eq!(mail.tries.get(), tried);
+    // A person mends it; a day later it is tried once more.
+    site.lab.service.manner.set(Manner::Honest);
+    site.clock.forward(SignedDuration::from_hours(25));
+    let over = || mail.words().iter().any(|w| w == "over stuck").then_some(());
+    site.run_until("it is over", over).await;
+    assert_eq!(site.log().open().count(), 0);
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_nothing_keeps_no_alert_from_its_people() {
+    let site = Site::new().await;
+    site.mail.dead.set(false);
+    site.lab.plant_foreign_pair(60);
+    site.lab.service.manner.set(Manner::BreaksForGood);
+    let newer = r#"{"schema": 99}"#;
+    std::fs::write(site.lab.store.root().join("node/alerts.json"), newer).unwrap();
+    let mail = site.mail.clone();
+    site.run_until("it is told", || (!mail.words().is_empty()).then_some(())).await;
+    assert_eq!(mail.words(), ["stuck"]);
+    let there = std::fs::read_to_string(site.lab.store.root().join("node/alerts.json")).unwrap();
+    assert_eq!(there, newer, "a newer pbxcert's log is left alone");
+}
+
+#[tokio::test]
+async fn the_heartbeat_tells_the_loudest_that_is_open() {
+    let mut site = Site::new().await;
+    let beats: Rc<RefCell<Vec<Option<Level>>>> = Rc::default();
+    let kept = beats.clone();
+    site.lab.world.heartbeat = Some(Rc::new(move |level, _| {
+        kept.borrow_mut().push(level);
+        Box::pin(async { Err(alert::Error::Failed("nobody there".to_owned())) })
+    }));
+    site.lab.plant_foreign_pair(60);
+    site.lab.service.manner.set(Manner::BreaksForGood);
+    let hook = site.hook.clone();
+    site.run_until("it is told", || (!hook.words().is_empty()).then_some(())).await;
+    assert_eq!(*beats.borrow(), [None], "once at the start");
+    site.clock.forward(SignedDuration::from_mins(61));
+    site.run_until("another", || (beats.borrow().len() > 1).then_some(())).await;
+    assert_eq!(beats.borrow()[1], Some(Level::Critical));
+}
+
+#[tokio::test]
+async fn a_person_acks_lists_and_removes() {
+    let host = Host::live().await;
+    host.pbxcert(&["alert", "list"]).await.expect(0).says("nothing is open");
+    let run = host.pbxcert(&["ack", "door", "--until", "2099-01-01", "--note", "x"]).await;
+    run.expect(64).says("--until");
+    let next = Timestamp::now().checked_add(SignedDuration::from_hours(24 * 30)).unwrap();
+    let day = next.strftime("%Y-%m-%d").to_string();
+    let ack = |item: &'static str| {
+        let host = &host;
+        let day = day.clone();
+        async move { host.pbxcert(&["ack", item, "--until", &day, "--note", "known"]).await }
+    };
+    ack("door").await.expect(64).says("there is no \"door\"");
+    ack("pbx/no-such").await.expect(64);
+    ack("pbx/expiry").await.expect(0).says("pbx/expiry: silent until ");
+    for wrong in ["yesterday", "2020-01-01", ""] {
+        let arguments = ["ack", "pbx", "--until", wrong, "--note", "x"];
+        host.pbxcert(&arguments).await.expect(64).says("--until");
+    }
+    host.pbxcert(&["ack", "pbx"]).await.expect(64);
+    let list = host.pbxcert(&["alert", "list", "--json"]).await.expect(0).json();
+    assert_eq!(list["acks"][0]["object"], "pbx");
+    assert_eq!(list["acks"][0]["condition"], "expiry");
+    assert_eq!(list["acks"][0]["note"], "known");
+    assert_eq!(list["unsent"].as_array().unwrap().len(), 0);
+    host.pbxcert(&["alert", "list"]).await.expect(0).says("pbx/expiry: known");
+    host.pbxcert(&["ack", "pbx/expiry", "--remove"]).await.expect(0).says("alerts go on");
+    host.pbxcert(&["ack", "pbx/expiry", "--remove"]).await.expect(1).says("was not acked");
+    assert_eq!(host.status().await["alerts"].as_array().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn the_real_daemon_opens_what_status_shows() {
+    let host = Host::live().await;
+    let _daemon = host.start_daemon();
+    let broken = format!("no-such-key = 1\n{}", host.config());
+    until("it watches", LIMIT, async || host.log().contains("is watching").then_some(())).await;
+    host.configure(&broken);
+    let pid = host.status().await["daemon"]["pid"].as_i64().unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    until("it is told", LIMIT, async || {
+        let status = host.status().await;
+        (status["alerts"][0]["condition"] == "config-degraded").then_some(())
+    })
+    .await;
+    host.configure(&host.config());
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    until("it is over", LIMIT, async || {
+        (host.status().await["alerts"].as_array().unwrap().is_empty()).then_some(())
+    })
+    .await;
+    let log = host.log();
+    assert!(log.contains("the configuration is broken, an older one is in use"), "{log}");
+}
+
+#[tokio::test]
+async fn a_test_without_channels_says_how_to_get_one() {
+    let host = Host::live().await;
+    host.pbxcert(&["alert", "test"]).await.expect(78).says("no channel is configured");
+}
