@@ -77,7 +77,7 @@ async fn from_reachable_to_manual_and_back_to_the_ca() {
 
     // Somebody closes port 80. At the renewal the CA cannot connect; a day later it is believed.
     lab.live(days(58), None).await;
-    lab.live(days(3), Some("connection")).await;
+    lab.live(days(4), Some("connection")).await;
     let Mode::Manual { since, reason } = lab.mode() else { panic!("{:?}", lab.mode()) };
     assert_eq!(
         reason,
