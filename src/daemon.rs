@@ -17,7 +17,7 @@ use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::object::{Object, objects, pending_tokens, watched};
+use self::object::{Object, has_upload, objects, pending_tokens, watched};
 use self::tell::notify;
 use self::timer::Timer;
 use crate::config::Config;
@@ -206,8 +206,8 @@ impl<'a> Daemon<'a> {
             .collect();
         let mut busy = self.working.iter().filter(|o| matches!(o, Object::Certificate(_))).count();
         for object in due {
-            if matches!(object, Object::Certificate(_)) {
-                if busy == SIDE_BY_SIDE {
+            if let Object::Certificate(name) = &object {
+                if busy >= SIDE_BY_SIDE && !has_upload(&self.now.config, name) {
                     continue;
                 }
                 busy += 1;

@@ -7,6 +7,7 @@
 //! - [`words`]: what may be said of a certificate, and the observation behind it.
 //! - [`remember`]: what a try leaves behind in the state.
 //! - [`simulate`]: the same plan, run ahead.
+//! - [`upload`]: whether an upload is taken.
 //!
 //! Times of our own that lie in the future (the clock went back) count for no longer than they
 //! could have when they were written: [`schedule::holds_until`].
@@ -16,6 +17,7 @@ pub mod plan;
 pub mod remember;
 pub mod schedule;
 pub mod simulate;
+pub mod upload;
 pub mod verdict;
 pub mod words;
 

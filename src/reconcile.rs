@@ -3,6 +3,7 @@
 mod certificate;
 mod order;
 mod service;
+mod upload;
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -16,6 +17,8 @@ use crate::policy::schedule::Seed;
 use crate::state::{Event, Failure, Finding};
 use crate::store::{self, Store};
 use crate::world::World;
+
+pub use upload::{Imported, Wish};
 
 /// More steps than any honest pass takes: a loop that does not end is a bug, and must not spin.
 const MOST_ACTIONS: usize = 16;

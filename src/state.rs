@@ -73,6 +73,10 @@ pub struct CertState {
     pub without_replaces: Option<String>,
     /// The last rehearsal that succeeded.
     pub rehearsed_at: Option<Timestamp>,
+    /// The last upload that was accepted or refused.
+    pub upload: Option<upload::UploadRecord>,
+    /// The upload that lies there and is incomplete, since `at`.
+    pub waiting: Option<upload::UploadRecord>,
 }
 
 /// Failures in a row. RFC 8555 has no rule; the table is in `policy::schedule`.

@@ -128,6 +128,11 @@ pub fn scratch_handshake(fullchain_pem: &[u8], key_pem: &[u8]) -> Result<Fingerp
     }
 }
 
+/// The roots that this machine trusts; those that cannot be read are left out.
+pub fn system_roots() -> Vec<CertificateDer<'static>> {
+    rustls_native_certs::load_native_certs().certs
+}
+
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, cert::Error> {
     let unreadable = |e: rustls::pki_types::pem::Error| cert::Error::Certificate(e.to_string());
     let chain: Vec<_> =

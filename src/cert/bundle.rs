@@ -123,15 +123,20 @@ impl Bundle {
         for der in CertificateDer::pem_slice_iter(certificates) {
             ders.push(der.map_err(|e| Error::Certificate(e.to_string()))?);
         }
-        if ders.is_empty() {
-            return Err(Error::Certificate("there is no certificate in it".to_owned()));
-        }
         Self::from_ders(ders, key)
     }
 
-    fn from_ders(ders: Vec<CertificateDer<'static>>, key: PrivateKey) -> Result<Self, Error> {
+    /// As [`Self::parse`], from certificates in DER.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::parse`].
+    pub fn from_ders(ders: Vec<CertificateDer<'static>>, key: PrivateKey) -> Result<Self, Error> {
         use x509_parser::prelude::{FromDer, X509Certificate};
 
+        if ders.is_empty() {
+            return Err(Error::Certificate("there is no certificate in it".to_owned()));
+        }
         let read = |der: &CertificateDer<'static>| -> Result<(), Error> {
             X509Certificate::from_der(der)
                 .map(|_| ())

@@ -1,14 +1,17 @@
 //! `status` and `history`: read-only, from records that name the observation behind each word.
 
 use std::cell::Cell;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Context, Failed, exit, show};
+use crate::config::Source;
 use crate::policy::plan::Action;
 use crate::policy::verdict;
 use crate::policy::words::{self, Wanting, Word};
+use crate::state::upload::UploadRecord;
 use crate::state::{Revision, ServiceState, Step};
 use crate::store::DaemonRecord;
 use crate::world::World;
@@ -41,6 +44,14 @@ struct Certificate {
     next_at: Option<Timestamp>,
     next: String,
     problem: Option<String>,
+    /// `auto`, `acme` or `manual`.
+    source: &'static str,
+    /// Where it may be uploaded; none when it comes from its CA alone.
+    drop_folder: Option<PathBuf>,
+    /// The last upload that was accepted or refused.
+    upload: Option<UploadRecord>,
+    /// The upload that is incomplete, and what is missing.
+    waiting: Option<UploadRecord>,
 }
 
 #[derive(Serialize)]
@@ -88,6 +99,7 @@ pub(super) fn print(context: &Context, json: bool) -> Result<u8, Failed> {
         if let Some(problem) = &certificate.problem {
             show::line(&format!("  {}: last try failed: {problem}", certificate.name));
         }
+        show_uploads(certificate, now);
     }
     show::line("");
     let rows = report.services.iter().map(|s| {
@@ -113,6 +125,29 @@ pub(super) fn print(context: &Context, json: bool) -> Result<u8, Failed> {
         show::line(&format!("{name}: not in config; its store is kept"));
     }
     Ok(exit::DONE)
+}
+
+fn show_uploads(certificate: &Certificate, now: Timestamp) {
+    let Some(folder) = &certificate.drop_folder else { return };
+    let name = &certificate.name;
+    if certificate.source == Source::Manual.word()
+        || certificate.upload.is_some()
+        || certificate.waiting.is_some()
+    {
+        let source = certificate.source;
+        show::line(&format!("  {name}: source {source}, drop folder {}", folder.display()));
+    }
+    for (what, upload) in
+        [("incomplete upload", &certificate.waiting), ("last upload", &certificate.upload)]
+    {
+        let Some(upload) = upload else { continue };
+        let outcome = upload.outcome.word();
+        let when = show::relative(upload.at, now);
+        for (at, line) in upload.text.lines().enumerate() {
+            let head = if at == 0 { format!("{what} {outcome} {when}: ") } else { String::new() };
+            show::line(&format!("  {name}: {head}{line}"));
+        }
+    }
 }
 
 fn report(context: &Context, world: &World, now: Timestamp) -> Result<Report, Failed> {
@@ -190,6 +225,10 @@ fn certificates(
             next_at,
             next,
             problem: seen.state.backoff.last.as_ref().map(crate::reconcile::in_words),
+            source: spec.source.word(),
+            drop_folder: (spec.source != Source::Acme).then(|| spec.upload.dir.clone()),
+            upload: seen.state.upload.clone(),
+            waiting: seen.state.waiting.clone(),
         });
     }
     Ok(lines)

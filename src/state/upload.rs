@@ -3,6 +3,18 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Revision;
+
+/// [`Revision::origin`] of what was uploaded.
+pub const ORIGIN: &str = "upload";
+
+impl Revision {
+    /// Whether a person uploaded it: it is deployed without delay.
+    pub fn is_upload(&self) -> bool {
+        self.origin == ORIGIN
+    }
+}
+
 /// What became of the last upload; for `status`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -29,4 +41,15 @@ pub enum UploadOutcome {
     Refused,
     /// Something is missing.
     Waiting,
+}
+
+impl UploadOutcome {
+    /// One word for a person.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Waiting => "waiting",
+        }
+    }
 }

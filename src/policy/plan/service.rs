@@ -55,13 +55,15 @@ fn noted(pair: &PairSeen, now: Timestamp) -> Option<Timestamp> {
 /// One deployment for everything that is ready, or why there is none.
 ///
 /// Automatic ones follow the last reload by 5 minutes, so that certificates that come together
-/// share one; a person does not wait, and takes along what is ready.
+/// share one; a person does not wait, nor does an upload, and takes along what is ready.
 fn deploy(seen: &ServiceSeen, now: Timestamp) -> Result<ServiceAction, Vec<Wait>> {
     let mut ready = Vec::new();
     let mut waits = Vec::new();
+    let mut uploaded = false;
     for pair in &seen.pairs {
         match candidate(pair, seen, now) {
             Candidate::Ready(number, reason) => {
+                uploaded |= is_fresh_upload(pair, reason);
                 ready.push(((pair.certificate.clone(), number), reason));
             }
             Candidate::Later(wait) => waits.push(wait),
@@ -74,7 +76,7 @@ fn deploy(seen: &ServiceSeen, now: Timestamp) -> Result<ServiceAction, Vec<Wait>
         return Err(waits);
     };
     let last = seen.reloads.iter().filter_map(|r| holds_until(r.at, COALESCING, now)).max();
-    let waits_for_nobody = seen.by_hand || reason == DeployReason::Forced;
+    let waits_for_nobody = seen.by_hand || uploaded || reason == DeployReason::Forced;
     if let Some(until) = last.filter(|_| !waits_for_nobody) {
         let text = format!("reloaded less than 5 minutes ago; the next reload at {}", date(until));
         waits.push(Wait { until: Some(until), why: Why::NotDue(text) });
@@ -107,7 +109,7 @@ fn candidate(pair: &PairSeen, seen: &ServiceSeen, now: Timestamp) -> Candidate {
         return candidate;
     }
     let Some(reason) = wanted(pair, newest) else { return Candidate::Settled };
-    let forced = reason == DeployReason::Forced;
+    let at_once = reason == DeployReason::Forced || is_fresh_upload(pair, reason);
     let automatic = || {
         foreign(pair, newest, now)
             .or_else(|| young(pair, newest, old, now))
@@ -117,8 +119,14 @@ fn candidate(pair: &PairSeen, seen: &ServiceSeen, now: Timestamp) -> Candidate {
     let wait = held(pair, newest, old, now)
         .or_else(|| dates(pair, newest, now))
         .or_else(|| quiet_at(pair, now).map(|at| Wait { until: Some(at), why: Why::Quiet }))
-        .or_else(|| if forced { None } else { automatic() });
+        .or_else(|| if at_once { None } else { automatic() });
     wait.map_or(Candidate::Ready(newest.number, reason), Candidate::Later)
+}
+
+/// A person has uploaded the newest revision, and it was not tried yet: nobody waits for anything
+/// but a hold, the dates, and files that are being written.
+fn is_fresh_upload(pair: &PairSeen, reason: DeployReason) -> bool {
+    reason == DeployReason::Newer && pair.newest.as_ref().is_some_and(Revision::is_upload)
 }
 
 /// Why the newest revision is wanted; `None` when it is where it belongs.
