@@ -26,11 +26,10 @@ pub fn judge(case: &Case<'_>) -> Judgement {
     let Some((candidate, checks)) = judged.into_iter().next() else {
         return case.without_a_pair();
     };
-    let problems = case.problems();
     if failures(&checks).next().is_some() {
         let sentences = failures(&checks).map(|check| check.text.clone()).collect();
         let (verdict, unused) = (Verdict::Refuse(sentences), Vec::new());
-        return Judgement { checks, verdict, remarks: problems, unused };
+        return Judgement { checks, verdict, remarks: case.problems_of(|_| true), unused };
     }
     let leaf = case.leaf(candidate);
     let already = case.already(candidate);
@@ -38,13 +37,14 @@ pub fn judge(case: &Case<'_>) -> Judgement {
         Some(number) => words::already_live(&shown(leaf), number),
         None => words::accepted(&shown(leaf), leaf.validity.not_after, &case.key(candidate)),
     };
-    let mut remarks = problems;
+    let unused = case.unused(candidate);
+    // What is wrong with a file that is not needed is told with that file.
+    let mut remarks = case.problems_of(|place| unused.iter().all(|(at, _)| *at != place));
     let warnings = checks.iter().filter(|check| check.outcome == Outcome::Warning);
     remarks.extend(warnings.map(|check| check.text.clone()));
     if several {
         remarks.push(words::another_is_better(&shown(leaf), leaf.validity.not_after));
     }
-    let unused = case.unused(candidate);
     let verdict = Verdict::Accept { candidate, already, text };
     Judgement { checks, verdict, remarks, unused }
 }
@@ -259,9 +259,9 @@ impl Case<'_> {
         list(self.spec.identifiers.iter())
     }
 
-    /// What could not be read, for people.
-    fn problems(&self) -> Vec<String> {
-        let problems = self.upload.problems.iter();
+    /// What could not be read in these files, for people.
+    fn problems_of(&self, wanted: impl Fn(usize) -> bool) -> Vec<String> {
+        let problems = self.upload.problems.iter().filter(|(place, _)| wanted(*place));
         problems
             .map(|(place, text)| words::unreadable(&self.upload.named(&[*place]), text))
             .collect()
@@ -276,7 +276,7 @@ impl Case<'_> {
     fn without_a_pair(&self) -> Judgement {
         let (servers, cas): (Vec<&UploadedCertificate>, Vec<&UploadedCertificate>) =
             self.upload.certificates.iter().partition(|c| !c.facts.leaf.is_ca);
-        let problems = self.problems();
+        let problems = self.problems_of(|_| true);
         let readable = checked_problems(&problems);
         let own: Vec<Check> = servers.iter().flat_map(|c| self.own_checks(c)).collect();
         // One of them without a fault is worth waiting for.
@@ -346,7 +346,13 @@ impl Case<'_> {
             let other = upload.certificates.iter().find(|c| c.files.contains(&place));
             let why = match (other, key, problem) {
                 (Some(other), _, _) => words::not_taken_beside(&shown(&other.facts.leaf)),
-                (None, Some(key), _) => words::key_not_taken(self.fits(key.key.public())),
+                (None, Some(key), _) => {
+                    let public = key.key.public();
+                    let beside = upload.certificates.iter().find(|c| c.facts.public == public);
+                    let beside =
+                        beside.map(|c| words::the_other_certificate(&upload.named(&c.files)));
+                    words::key_not_taken(beside.as_deref().or(self.fits(public)))
+                }
                 (None, None, Some((_, problem))) => problem.clone(),
                 (None, None, None) => words::NOTHING_IN_IT.to_owned(),
             };

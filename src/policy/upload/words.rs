@@ -81,16 +81,17 @@ pub(super) fn loses_names(lost: &str, live: &str, name: &str) -> String {
 
 pub(super) fn names_missing(missing: &str, held: &str, name: &str) -> String {
     let held = if held.is_empty() {
-        "The certificate holds no names that phones and browsers look at (subject alternative \
-         names)"
-            .to_owned()
+        format!(
+            "The certificate holds no names that phones and browsers look at (subject alternative \
+             names), so it is of no use for {missing}."
+        )
     } else {
-        format!("The certificate is good for {held}")
+        format!("The certificate is good for {held}, but not for {missing}.")
     };
     format!(
-        "{held}, but not for {missing}. Order one with all the names that certificate {name:?} \
-         needs. If {missing} is not used any more, take it out of `names` in the configuration \
-         and upload the certificate again."
+        "{held} Order one with all the names that certificate {name:?} needs. If {missing} is not \
+         used any more, take it out of `names` in the configuration and upload the certificate \
+         again."
     )
 }
 
@@ -167,7 +168,8 @@ pub(super) fn weak_signature(whose: &str, hash: &str) -> String {
 pub(super) fn another_is_better(names: &str, ends: Timestamp) -> String {
     format!(
         "There were several certificates with their keys. The one for {names} that ends at {} is \
-         the best of them and was taken; the others were not.",
+         the best of them and was taken. If you meant \
+         another one, upload it alone.",
         date(ends)
     )
 }
@@ -181,7 +183,7 @@ pub(super) fn not_taken_beside(names: &str) -> String {
 
 pub(super) fn key_not_taken(fits: Option<&str>) -> String {
     match fits {
-        Some(what) => format!("It holds a private key that belongs to {what}; it is not needed."),
+        Some(what) => format!("It holds the private key of {what}; it is not needed."),
         None => "It holds a private key that belongs to none of the certificates; it is kept for \
                  7 days in case its certificate follows."
             .to_owned(),
@@ -250,3 +252,8 @@ fn accept_worse(name: &str) -> String {
 
 /// Of a file beside a good one.
 pub(super) const NOTHING_IN_IT: &str = "There is no certificate and no private key in it.";
+
+/// Goes on after "It holds the private key of".
+pub(super) fn the_other_certificate(file: &str) -> String {
+    format!("the certificate in {file}, which was not taken either")
+}
