@@ -302,6 +302,11 @@ impl fmt::Display for KeyType {
 }
 
 impl Leaf {
+    /// Whether it is one of our own self-signed placeholders, by the mark in its name.
+    pub fn is_placeholder(&self) -> bool {
+        self.issuer.contains(PLACEHOLDER)
+    }
+
     /// Reads the facts of an end-entity certificate.
     ///
     /// # Errors
@@ -425,6 +430,9 @@ fn key_type(spki: &x509_parser::x509::SubjectPublicKeyInfo<'_>) -> Option<KeyTyp
         _ => None,
     }
 }
+
+/// Organisation in the name of a self-signed placeholder, so that nobody takes it for more.
+pub(crate) const PLACEHOLDER: &str = "pbxcert placeholder";
 
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {

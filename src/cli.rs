@@ -1,6 +1,7 @@
 //! The verbs; the only place that prints.
 
 mod act;
+mod csr;
 mod hold;
 mod import;
 mod plan;
@@ -127,6 +128,17 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// The signing request for a web shop or company CA; its private key stays on this machine
+    Csr {
+        /// The certificate
+        name: String,
+        /// Make another one, although one waits for its answer
+        #[arg(long)]
+        new: bool,
+        /// Write it into this file, too
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Go back to the revision before, and hold it there
     Rollback {
         /// The certificate
@@ -236,6 +248,10 @@ fn run_verb(arguments: Arguments) -> Result<u8, Failed> {
             clap_complete::generate(shell, &mut command, "pbxcert", &mut std::io::stdout());
             Ok(exit::DONE)
         }
+        Verb::Internal { arguments } if arguments == ["parse"] => {
+            crate::confine::internal();
+            Ok(exit::DONE)
+        }
         Verb::Internal { arguments } => {
             show::line(&service::internal(&arguments));
             Ok(exit::DONE)
@@ -274,6 +290,9 @@ fn run_verb(arguments: Arguments) -> Result<u8, Failed> {
         }
         Verb::Deploy { service, json } => {
             in_runtime(act::deploy(&Context::writing(path)?, service.as_deref(), json))
+        }
+        Verb::Csr { name, new, out } => {
+            in_runtime(csr::print(&Context::writing(path)?, &name, new, out.as_deref()))
         }
         Verb::Rollback { name, json } => {
             in_runtime(hold::roll_back(&Context::writing(path)?, &name, json))

@@ -2,7 +2,10 @@
 //!
 //! Every value here has been checked; nothing above this module asks "is this set?" again.
 
+pub mod alerts;
 pub mod ca;
+pub mod calm;
+pub mod compatibility;
 pub mod file;
 pub mod kind;
 
@@ -33,6 +36,8 @@ pub struct Config {
     pub certificates: Vec<CertSpec>,
     /// Who uses them, in the order written.
     pub services: Vec<ServiceSpec>,
+    /// Who is told, and through what.
+    pub alerts: alerts::AlertSpec,
     /// Files read, the main file first.
     pub files: Vec<PathBuf>,
     /// SHA-256 over the files read, in hex: tells whether daemon and CLI speak of the same.
@@ -205,6 +210,20 @@ pub struct ServiceSpec {
     pub reload: Option<Vec<String>>,
     /// Brings the service back after a rollback (`PBXCERT_EVENT=recover`).
     pub recover: Option<Vec<String>>,
+    /// Prints the number of calls that are up (`PBXCERT_EVENT=busy`).
+    pub busy: Option<Vec<String>>,
+    /// What a reload does to those who are connected.
+    pub class: kind::Class,
+    /// When it may be disturbed.
+    pub calm: calm::Calm,
+    /// What the hook puts before the product's own commands: `docker exec asterisk`.
+    pub exec_prefix: Vec<String>,
+    /// Families of phones and peers that connect to it.
+    pub clients: Vec<compatibility::Family>,
+    /// Domains behind the @ that are called at it.
+    pub sip_domains: Vec<Identifier>,
+    /// What a client will stumble over is a reason not to deploy by itself.
+    pub strict_lint: bool,
     /// Where to look.
     pub endpoints: Vec<Endpoint>,
     /// How long to look for the new certificate.

@@ -17,7 +17,7 @@ use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::object::{Object, has_upload, objects, pending_tokens, watched};
+use self::object::{Object, at_the_latest, has_upload, objects, pending_tokens, watched};
 use self::tell::notify;
 use self::timer::Timer;
 use crate::config::Config;
@@ -113,7 +113,7 @@ struct Daemon<'a> {
     stop: &'a Cell<bool>,
     timer: Timer,
     watcher: Watcher,
-    wakes: tokio::sync::mpsc::Receiver<()>,
+    wakes: watch::Wakes,
     watchdog: Option<Duration>,
     first_pass: BTreeSet<Object>,
 }
@@ -164,7 +164,7 @@ impl<'a> Daemon<'a> {
             self.set_timer();
             tokio::select! {
                 Some((object, pass)) = self.running.next() => self.finished(object, pass),
-                woken = self.wakes.recv(), if watching => match woken {
+                woken = self.wakes.next(), if watching => match woken {
                     Some(()) => {
                         self.watch_again();
                         self.look_at_everything();
@@ -262,9 +262,8 @@ impl<'a> Daemon<'a> {
                 Some(until)
             }
         };
-        // A lost event costs a day at most.
-        let day = schedule::after(now, schedule::DAY);
-        let until = Some(until.map_or(day, |at| at.min(day)));
+        let latest = at_the_latest(&object, &self.now.config, now);
+        let until = Some(until.map_or(latest, |at| at.min(latest)));
         if self.again.remove(&object) {
             self.due.insert(object.clone(), Some(now));
         } else if let Some(due) = self.due.get_mut(&object) {

@@ -3,14 +3,16 @@
 //! Everything is reached by handle and without following symbolic links, written beside its place
 //! and renamed ([`replace`], [`stage`]), or swapped as a whole folder ([`stage_dir`],
 //! [`exchange`]). Who else could write a path is told by [`guarded`]; who writes now by kernel
-//! locks ([`Lock`]).
+//! locks ([`Lock`]). A folder in which others may write is held open ([`Folder`]).
 
 mod durable;
 mod folder;
 mod guard;
+mod handle;
 mod lock;
 mod open;
 mod place;
+mod seen;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,9 +21,11 @@ pub use folder::{
     StagedDir, exchange, link_new, list, make_dir, move_new, remove, remove_tree, stage_dir,
 };
 pub use guard::{guarded, guarded_for, secret};
+pub use handle::{Folder, is_remote};
 pub use lock::Lock;
 pub use open::{append_line, changed_at, open_file, open_folder, read, read_if_there};
 pub use place::{Owner, PREFIX, Staged, commit_all, replace, stage, sweep};
+pub use seen::Seen;
 
 /// Why something could not be done to a file or folder.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +121,9 @@ impl Error {
         }
     }
 }
+
+#[cfg(all(test, debug_assertions))]
+pub(crate) use durable::cut;
 
 #[cfg(test)]
 mod tests;

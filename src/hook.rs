@@ -3,6 +3,10 @@
 //! A hook gets a process group of its own, which is killed whole at the limit and after the hook
 //! has ended: nothing that it started and did not detach stays behind.
 
+mod own;
+
+pub(crate) use own::ask_own;
+
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;

@@ -1,5 +1,6 @@
 //! The one HTTP client: roots, proxy and limits are set here and nowhere else.
 
+pub mod public;
 mod trouble;
 
 use std::fmt;

@@ -28,7 +28,7 @@
 //!  4   hook       run one executable: environment in, time limit, exit code and output out
 //!      http       the one HTTP client: proxy, roots, limits
 //!      tls        client set-up, capturing verifier, scratch handshake in memory
-//!      sip        OPTIONS over a TLS connection
+//!      sip        OPTIONS, MESSAGE, digest
 //!  3   policy     decisions as pure values: no disk, network, clock or randomness
 //!  2   state      what is remembered and what is seen
 //!  1   config     validated and final

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod order;
+mod placeholder;
 mod service;
 mod upload;
 

@@ -17,6 +17,8 @@ pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + 'a>>;
 /// What a hook is asked to do, `PBXCERT_EVENT`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum HookEvent {
+    /// Print the number of calls that are up.
+    Busy,
     /// Bring the service back after a rollback.
     Recover,
     /// Make the service take the new files.
@@ -29,6 +31,7 @@ impl HookEvent {
     /// The value of `PBXCERT_EVENT`.
     pub fn word(self) -> &'static str {
         match self {
+            Self::Busy => "busy",
             Self::Recover => "recover",
             Self::Reload => "reload",
             Self::Test => "test",
@@ -62,6 +65,7 @@ impl Reloader for HookReloader {
     ) -> BoxFuture<'a, Option<Result<hook::Output, hook::Error>>> {
         Box::pin(async move {
             let argv = match event {
+                HookEvent::Busy => service.busy.as_ref(),
                 HookEvent::Recover => service.recover.as_ref(),
                 HookEvent::Reload => service.reload.as_ref(),
                 HookEvent::Test => service.test.as_ref(),

@@ -1,6 +1,11 @@
-//! One SIP OPTIONS over a connection that is already there (RFC 3261 section 11).
+//! SIP as far as it is needed here: one OPTIONS over a connection that is already there (RFC 3261
+//! section 11), and MESSAGE to an extension ([`message`]).
 //!
-//! It informs only: whatever is answered, even 404 or 503, somebody speaks SIP behind the TLS.
+//! OPTIONS informs only: whatever is answered, even 404 or 503, somebody speaks SIP behind the TLS.
+
+mod digest;
+pub mod message;
+mod response;
 
 use std::net::SocketAddr;
 use std::time::Duration;

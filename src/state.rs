@@ -51,9 +51,71 @@ pub struct Revision {
     pub chain_length: usize,
     /// When it was committed.
     pub committed_at: Timestamp,
-    /// Where it came from: the CA's certificate URL, say.
-    pub origin: String,
+    /// Where it came from.
+    pub origin: Origin,
 }
+
+impl Revision {
+    /// Whether it only stands in for a certificate that is not there yet.
+    pub fn is_placeholder(&self) -> bool {
+        self.origin == Origin::Placeholder
+    }
+}
+
+/// Where a revision came from. One text in the record, as it has always been.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(from = "String", into = "String")]
+pub enum Origin {
+    /// A CA gave it.
+    Authority {
+        /// The certificate's URL (RFC 8555 section 7.4.2).
+        url: String,
+    },
+    /// From elsewhere, in words.
+    Other(String),
+    /// Made here and signed by its own key, so that a service can start.
+    Placeholder,
+    /// Somebody uploaded it.
+    Upload,
+}
+
+impl From<String> for Origin {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            PLACEHOLDER => Self::Placeholder,
+            UPLOAD => Self::Upload,
+            _ if text.contains("://") => Self::Authority { url: text },
+            _ => Self::Other(text),
+        }
+    }
+}
+
+impl From<&str> for Origin {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl From<Origin> for String {
+    fn from(origin: Origin) -> Self {
+        origin.to_string()
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Authority { url } => url,
+            Self::Other(text) => text,
+            Self::Placeholder => PLACEHOLDER,
+            Self::Upload => UPLOAD,
+        })
+    }
+}
+
+const PLACEHOLDER: &str = "placeholder";
+
+const UPLOAD: &str = "upload";
 
 /// What the planner remembers of a certificate. Written by the network role only.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -73,10 +135,10 @@ pub struct CertState {
     pub without_replaces: Option<String>,
     /// The last rehearsal that succeeded.
     pub rehearsed_at: Option<Timestamp>,
-    /// The last upload that was accepted or refused.
-    pub upload: Option<upload::UploadRecord>,
     /// The upload that lies there and is incomplete, since `at`.
     pub waiting: Option<upload::UploadRecord>,
+    /// What was last told of things in the drop folder that are no files to be taken.
+    pub turned_away: Option<String>,
 }
 
 /// Failures in a row. RFC 8555 has no rule; the table is in `policy::schedule`.
@@ -325,6 +387,32 @@ pub struct Observed {
     pub ledger: Ledger,
     /// What is known of the time.
     pub time: Time,
+    /// The CA cannot reach this host: without any certificate yet a placeholder is made.
+    pub unreachable: bool,
+    /// A valid certificate of somebody else that a service of this one has or serves: never
+    /// replaced by a placeholder. Looked for only while there is no certificate of ours.
+    pub foreign_in_service: Option<Foreign>,
+}
+
+impl Observed {
+    /// The newest revision that is more than a placeholder.
+    pub fn certificate(&self) -> Option<&Revision> {
+        self.newest.as_ref().filter(|newest| !newest.is_placeholder())
+    }
+
+    /// The newest revision when it is a placeholder.
+    pub fn placeholder(&self) -> Option<&Revision> {
+        self.newest.as_ref().filter(|newest| newest.is_placeholder())
+    }
+}
+
+/// A certificate of somebody else in a service of ours.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Foreign {
+    /// The service.
+    pub service: String,
+    /// Its last second.
+    pub not_after: Timestamp,
 }
 
 /// An order under way, as the planner sees it.
@@ -375,6 +463,32 @@ pub struct ServiceState {
     pub mended: Vec<Timestamp>,
     /// The latest look at each endpoint, by its address.
     pub seen: BTreeMap<String, Served>,
+    /// How many calls a reload would have ended, when that was last asked.
+    pub calls: Option<Calls>,
+    /// A reload that will end calls.
+    pub announced: Option<Announcement>,
+}
+
+/// How many calls a reload would end.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Calls {
+    /// When it was asked.
+    pub at: Timestamp,
+    /// How many; `None`: nobody can say.
+    pub count: Option<u32>,
+}
+
+/// A reload that ends calls was announced.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Announcement {
+    /// When it was announced.
+    pub at: Timestamp,
+    /// When it is to happen: the beginning of a window.
+    pub takes_place: Timestamp,
+    /// Revision per certificate that it brings in.
+    pub revisions: BTreeMap<String, u64>,
 }
 
 /// A reload that was run.
@@ -600,6 +714,10 @@ pub struct ServiceSeen {
     pub endpoints: BTreeMap<String, String>,
     /// A person waits: no pause between two reloads.
     pub by_hand: bool,
+    /// How many calls a reload would have ended.
+    pub calls: Option<Calls>,
+    /// What was announced.
+    pub announced: Option<Announcement>,
 }
 
 // ---------------------------------------------------------------- findings and history

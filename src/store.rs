@@ -4,10 +4,12 @@
 //! state-dir/                                          may be passed through by others (0711)
 //!   shared/issuers/<issuer>/         account.json rehearsal-account.json ledger.json lock
 //!   shared/certificates/<name>/      state.json order.json order.key last.json lock
+//!                                    csr.json csr.key csr.pem csr.txt csr-<n>.key
 //!                       rev/<n>/     cert.pem chain.pem key.pem meta.json
 //!   node/services/<name>/            state.json lock saved/<certificate>/
 //!   node/                            history.jsonl history.1.jsonl instance.key daemon.json
-//!                                    generation challenge/ lock
+//!                                    generation challenge/ uploads/<certificate>.json lock
+//!   drop/<certificate>/              what is uploaded; may be elsewhere
 //! ```
 //!
 //! **Who writes.** One role per file: a [`CertificateWriter`] exists only while the certificate's
@@ -22,6 +24,7 @@
 //! pbxcert wrote is [`Error::Newer`], and never written over.
 
 mod certificate;
+mod csr;
 mod drop;
 mod issuer;
 mod node;
@@ -29,6 +32,7 @@ mod order;
 mod record;
 mod revision;
 mod service;
+mod upload;
 
 use std::path::{Path, PathBuf};
 
@@ -39,6 +43,7 @@ use crate::fs::{self, Lock, Owner, make_dir};
 use crate::state::{Event, Finding, SCHEMA, Severity};
 
 pub use certificate::{CertificateStore, CertificateWriter};
+pub use csr::Csr;
 pub use drop::{DropFolder, Dropped, DroppedFile, FileKey};
 pub use issuer::IssuerStore;
 pub use node::DaemonRecord;
@@ -62,6 +67,14 @@ pub enum Error {
         /// What is wrong with it.
         #[source]
         source: cert::Error,
+    },
+    /// A drop folder cannot be made or used.
+    #[error("cannot use the drop folder {path}: {reason}")]
+    DropFolder {
+        /// The folder.
+        path: PathBuf,
+        /// Why not, and what to do.
+        reason: String,
     },
     /// A file or folder could not be read or written.
     #[error(transparent)]

@@ -1,9 +1,13 @@
-//! TLS without trust: what is served is captured first and judged later.
+//! TLS without trust (with trust: [`trusting_client`]): what is served is captured first and judged later.
 //!
 //! Trust, names and dates are findings of their own; a probe must see a certificate that is wrong,
 //! expired or made by nobody. Only one thing is checked here: that the server holds the private
 //! key of what it shows, because no phone gets past that.
 
+mod roots;
+mod trust;
+
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -18,9 +22,23 @@ use rustls::{
 
 use crate::cert::{self, Fingerprint, Leaf};
 
+pub use roots::{BadAnchor, Roots, anchors, roots};
+pub use trust::trusting_client;
+
 /// Why TLS cannot be spoken with these parts.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The roots cannot be used.
+    #[error("cannot use the trust anchor {path}: {reason}")]
+    Anchor {
+        /// The PEM file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The system has no roots that can be used.
+    #[error("cannot use the roots of this system: {0}; install ca-certificates")]
+    Roots(#[source] rustls::Error),
     /// The certificate or key cannot be read, or they do not fit.
     #[error(transparent)]
     Pair(#[from] cert::Error),
@@ -126,11 +144,6 @@ pub fn scratch_handshake(fullchain_pem: &[u8], key_pem: &[u8]) -> Result<Fingerp
         Some(served) => Err(Error::OtherLeaf { expected, served }),
         None => Err(Error::Handshake(rustls::Error::NoCertificatesPresented)),
     }
-}
-
-/// The roots that this machine trusts; those that cannot be read are left out.
-pub fn system_roots() -> Vec<CertificateDer<'static>> {
-    rustls_native_certs::load_native_certs().certs
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, cert::Error> {

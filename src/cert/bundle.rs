@@ -6,10 +6,10 @@ use std::fmt;
 use aws_lc_rs::digest;
 use rcgen::PublicKeyData as _;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
-use super::{Error, Identifier, KeyType, Leaf};
+use super::{Error, Identifier, KeyType, Leaf, Validity};
 
 /// A private key in PKCS#8; wiped when dropped, never shown.
 #[derive(Clone)]
@@ -48,13 +48,29 @@ impl PrivateKey {
     /// When there is none, or it is of a kind that we cannot use.
     pub fn from_pem(pem: &[u8]) -> Result<Self, Error> {
         let der = PrivateKeyDer::from_pem_slice(pem).map_err(|e| Error::Key(e.to_string()))?;
+        Self::from_der(&der)
+    }
+
+    /// Takes a private key in DER: PKCS#8, PKCS#1 or SEC1.
+    ///
+    /// # Errors
+    ///
+    /// When it is of a kind that we cannot use.
+    pub fn from_der(der: &PrivateKeyDer<'_>) -> Result<Self, Error> {
+        let pkcs8 = pkcs8_of(der)?;
+        let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pkcs8.as_slice()));
         let pair = rcgen::KeyPair::try_from(&der).map_err(|e| Error::Key(e.to_string()))?;
-        Ok(Self::from_pair(&pair, Zeroizing::new(pair.serialize_der())))
+        Ok(Self::from_pair(&pair, pkcs8))
     }
 
     fn from_pair(pair: &rcgen::KeyPair, pkcs8: Zeroizing<Vec<u8>>) -> Self {
         let public = pair.subject_public_key_info();
         Self { pkcs8, kind: kind_of(&public), public }
+    }
+
+    /// PKCS#8 in DER.
+    pub fn pkcs8(&self) -> &[u8] {
+        &self.pkcs8
     }
 
     /// PKCS#8 in PEM.
@@ -90,6 +106,49 @@ impl PrivateKey {
         params.distinguished_name = rcgen::DistinguishedName::new();
         let request = params.serialize_request(&self.pair()?).map_err(csr)?;
         Ok(request.der().to_vec())
+    }
+
+    /// A signing request as web shops take it: all identifiers as subject alternative names, and
+    /// the first DNS name that fits (64 characters, RFC 5280 appendix A.1) as common name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::csr`].
+    pub fn csr_with_name(&self, identifiers: &[Identifier]) -> Result<Vec<u8>, Error> {
+        let csr = |e: rcgen::Error| Error::Csr(e.to_string());
+        let params = named(identifiers).map_err(csr)?;
+        Ok(params.serialize_request(&self.pair()?).map_err(csr)?.der().to_vec())
+    }
+
+    /// A certificate signed by its own key, for servers, marked as our placeholder.
+    ///
+    /// # Errors
+    ///
+    /// When an identifier cannot be encoded or signing fails.
+    pub fn self_signed(
+        &self,
+        identifiers: &[Identifier],
+        validity: Validity,
+    ) -> Result<Bundle, Error> {
+        let bad = |e: rcgen::Error| Error::Certificate(e.to_string());
+        let mut params = named(identifiers).map_err(bad)?;
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, super::PLACEHOLDER);
+        // In rcgen's type of time, which is no dependency of ours.
+        let epoch = rcgen::date_time_ymd(1970, 1, 1);
+        params.not_before = epoch + since_1970(validity.not_before);
+        params.not_after = epoch + since_1970(validity.not_after);
+        params.is_ca = rcgen::IsCa::ExplicitNoCa;
+        params.key_usages =
+            vec![rcgen::KeyUsagePurpose::DigitalSignature, rcgen::KeyUsagePurpose::KeyEncipherment];
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+        // The same key signs one after the other: no two may have one number.
+        let start = validity.not_before.as_second().to_be_bytes();
+        let number = digest::digest(&digest::SHA256, &[self.public(), &start[..]].concat());
+        let mut number = number.as_ref()[..16].to_vec();
+        number[0] = number[0] & 0x7f | 0x40;
+        params.serial_number = Some(number.into());
+        let der = params.self_signed(&self.pair()?).map_err(bad)?.der().clone();
+        Bundle::from_ders(vec![der], self.clone())
     }
 
     fn pair(&self) -> Result<rcgen::KeyPair, Error> {
@@ -233,6 +292,57 @@ pub fn digest_hex(bytes: &[u8]) -> String {
     super::hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
+/// The identifiers as alternative names, the first DNS name that fits as common name.
+fn named(identifiers: &[Identifier]) -> Result<rcgen::CertificateParams, rcgen::Error> {
+    let names: Vec<String> = identifiers.iter().map(ToString::to_string).collect();
+    let fits = |name: &&Identifier| matches!(name, Identifier::Dns(name) if name.len() <= LONGEST_COMMON_NAME);
+    let common = identifiers.iter().find(fits).or(identifiers.first()).map(ToString::to_string);
+    let mut params = rcgen::CertificateParams::new(names)?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    if let Some(common) = common.filter(|name| name.len() <= LONGEST_COMMON_NAME) {
+        params.distinguished_name.push(rcgen::DnType::CommonName, common);
+    }
+    Ok(params)
+}
+
+/// `ub-common-name` of RFC 5280 appendix A.1.
+const LONGEST_COMMON_NAME: usize = 64;
+
+fn since_1970(at: jiff::Timestamp) -> std::time::Duration {
+    super::span(jiff::Timestamp::UNIX_EPOCH, at)
+}
+
+/// The one spelling that every server reads; rcgen keeps a key as it came.
+fn pkcs8_of(der: &PrivateKeyDer<'_>) -> Result<Zeroizing<Vec<u8>>, Error> {
+    use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+    use aws_lc_rs::signature::{
+        ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING,
+        ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair, RsaKeyPair,
+    };
+
+    let unusable = || Error::Key("it is damaged, or of a kind that is not used here".to_owned());
+    match der {
+        PrivateKeyDer::Pkcs8(pkcs8) => Ok(Zeroizing::new(pkcs8.secret_pkcs8_der().to_vec())),
+        PrivateKeyDer::Pkcs1(pkcs1) => {
+            let pair = RsaKeyPair::from_der(pkcs1.secret_pkcs1_der()).map_err(|_| unusable())?;
+            let pkcs8: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| unusable())?;
+            Ok(Zeroizing::new(pkcs8.as_ref().to_vec()))
+        }
+        PrivateKeyDer::Sec1(sec1) => {
+            let curves = [
+                &ECDSA_P256_SHA256_ASN1_SIGNING,
+                &ECDSA_P384_SHA384_ASN1_SIGNING,
+                &ECDSA_P521_SHA512_ASN1_SIGNING,
+            ];
+            let on = |curve| EcdsaKeyPair::from_private_key_der(curve, sec1.secret_sec1_der()).ok();
+            let pair = curves.into_iter().find_map(on).ok_or_else(unusable)?;
+            let pkcs8 = pair.to_pkcs8v1().map_err(|_| unusable())?;
+            Ok(Zeroizing::new(pkcs8.as_ref().to_vec()))
+        }
+        _ => Err(unusable()),
+    }
+}
+
 fn is_issuer_of(
     candidate: &x509_parser::certificate::X509Certificate<'_>,
     child: &x509_parser::certificate::X509Certificate<'_>,
@@ -241,7 +351,8 @@ fn is_issuer_of(
         && child.issuer().as_raw() != child.subject().as_raw()
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+/// DER as PEM text with this label.
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     use base64::prelude::{BASE64_STANDARD, Engine as _};
 
     let body = Zeroizing::new(BASE64_STANDARD.encode(der));
@@ -366,6 +477,21 @@ pub(crate) mod tests {
             let again = PrivateKey::from_pem(key.to_pem().as_bytes()).unwrap();
             assert_eq!(again.public(), key.public());
             assert!(!key.csr(&["pbx.example".parse().unwrap()]).unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_key_of_every_spelling_is_kept_as_pkcs8() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import");
+        for name in ["rsa-pkcs1.key", "shop.key"] {
+            use base64::prelude::{BASE64_STANDARD, Engine as _};
+
+            let text = std::fs::read_to_string(folder.join(format!("{name}.b64"))).unwrap();
+            let pem = BASE64_STANDARD.decode(text.replace('\n', "")).unwrap();
+            let key = PrivateKey::from_pem(&pem).unwrap();
+            let again = PrivatePkcs8KeyDer::from_pem_slice(key.to_pem().as_bytes()).unwrap();
+            let again = PrivateKey::from_der(&PrivateKeyDer::Pkcs8(again)).unwrap();
+            assert_eq!(again.public(), key.public(), "{name}");
         }
     }
 

@@ -9,6 +9,7 @@ use super::act::Line;
 use super::{Context, Failed, show};
 use crate::config::ServiceSpec;
 use crate::policy::plan::{self, Action, ServiceAction};
+use crate::policy::schedule::date;
 use crate::policy::schedule::{self, Seed};
 use crate::policy::simulate::{self, AsExpected, CertScene, Scene, ServiceScene};
 use crate::reconcile;
@@ -64,7 +65,12 @@ pub(super) fn print(
         scene.services.push(ServiceScene { spec: spec.clone(), seen });
     }
     if let Some(days) = days {
-        steps = ahead(&mut scene, &seed, days, now)?;
+        // What waits for a person cannot be run ahead: it stays as it is.
+        let by_hand = |step: &Step| {
+            certificates.iter().any(|c| c.name == step.object && c.issuers.is_empty())
+        };
+        steps.retain(by_hand);
+        steps.extend(ahead(&mut scene, &seed, days, now)?);
     }
     steps.sort_by_key(|s| s.at.unwrap_or(Timestamp::MAX));
     if json {
@@ -99,6 +105,9 @@ fn certificate_step(name: &str, action: Action, now: Timestamp) -> Step {
             ("ask the CA when to renew", Some(now), "its last answer is due for renewal".to_owned())
         }
         Action::Issue { reason, .. } => ("order", Some(now), reason.to_string()),
+        Action::Placeholder(reason) => {
+            ("make a self-signed placeholder", Some(now), reason.to_string())
+        }
         Action::Rehearse(reason) => ("rehearse the order", Some(now), reason.to_string()),
         Action::Wait(wait) => ("wait", wait.until, wait.why.to_string()),
     };
@@ -107,6 +116,13 @@ fn certificate_step(name: &str, action: Action, now: Timestamp) -> Step {
 
 fn service_step(name: &str, action: ServiceAction, now: Timestamp) -> Step {
     let (action, at, why) = match action {
+        ServiceAction::Announce { takes_place, .. } => {
+            ("announce".to_owned(), Some(now), format!("calls end at {}", date(takes_place)))
+        }
+        ServiceAction::CountCalls => {
+            let why = "a reload would end those that are up".to_owned();
+            ("count calls".to_owned(), Some(now), why)
+        }
         ServiceAction::Deploy { pairs, reason } => {
             let pairs: Vec<String> =
                 pairs.iter().map(|(c, r)| format!("{c} revision {r}")).collect();

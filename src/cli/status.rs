@@ -206,6 +206,9 @@ fn certificates(
         let (next_at, next) = match reconciler.next(spec, &seen, now) {
             Action::AskRenewalInfo => (Some(now), "ask the CA when to renew".to_owned()),
             Action::Issue { reason, .. } => (Some(now), format!("order: {reason}")),
+            Action::Placeholder(reason) => {
+                (Some(now), format!("make a self-signed placeholder: {reason}"))
+            }
             Action::Rehearse(reason) => (Some(now), format!("rehearse: {reason}")),
             Action::Wait(wait) => (wait.until, wait.why.to_string()),
         };
@@ -227,7 +230,7 @@ fn certificates(
             problem: seen.state.backoff.last.as_ref().map(crate::reconcile::in_words),
             source: spec.source.word(),
             drop_folder: (spec.source != Source::Acme).then(|| spec.upload.dir.clone()),
-            upload: seen.state.upload.clone(),
+            upload: context.store.upload_record(&spec.name)?,
             waiting: seen.state.waiting.clone(),
         });
     }

@@ -124,7 +124,8 @@ impl Context {
         let pair = state.pairs.get(certificate).cloned().unwrap_or_default();
         let known: BTreeMap<_, _> =
             store.revisions()?.into_iter().map(|r| (r.leaf.fingerprint, r.number)).collect();
-        let newest = store.newest()?.map(|r| r.leaf.fingerprint);
+        let newest = store.newest()?.filter(|newest| !newest.is_placeholder());
+        let newest = newest.map(|newest| newest.leaf.fingerprint);
         let installed = matches!(pair.step, Step::Unproved | Step::NotTaken);
         let number = pair.revision.filter(|_| installed);
         let in_place = number.and_then(|n| known.iter().find(|(_, known)| **known == n));
@@ -170,6 +171,10 @@ fn judge(served: &Served, wanted: &Wanted, now: jiff::Timestamp) -> (Verdict, St
     let what = format!("{} ends {ends}", leaf.fingerprint.short());
     if !leaf.validity.contains(now) {
         return (Verdict::Critical, format!("{what}: not valid now"));
+    }
+    if leaf.is_placeholder() {
+        let text = format!("{what}: a self-signed placeholder, which no client trusts");
+        return (Verdict::Critical, text);
     }
     let Some(fingerprint) = wanted.fingerprint else {
         return (Verdict::Warning, format!("{what}: not ours, and there is none of ours yet"));

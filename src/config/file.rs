@@ -4,8 +4,11 @@
 //! problem of every file. [`load`] is for a machine that is to be served, [`parse`] for a text.
 
 mod accepted;
+mod alerts;
+mod calm;
 mod certificate;
 mod challenge;
+mod clients;
 mod disk;
 mod endpoint;
 mod issuer;
@@ -125,6 +128,7 @@ fn meaning<'a>(
     let certificates =
         certificate::read_all(walk, roots, defaults, &issuers, &challenges, &drop_dir);
     let services = service::read_all(walk, roots, defaults, &certificates);
+    let alerts = alerts::read(walk, roots);
     target::refuse_overlaps(walk, &services, top.as_ref().ok(), sources);
 
     let top = top?;
@@ -137,6 +141,7 @@ fn meaning<'a>(
         challenges: challenges.specs()?.into_iter().map(|c| (c.name.clone(), c)).collect(),
         certificates: certificates.specs()?,
         services: services.specs()?.into_iter().map(|s| s.spec).collect(),
+        alerts: alerts?,
         files: sources.iter().map(|s| s.path.clone()).collect(),
         hash: hash(sources.iter().map(|s| s.text.as_str())),
     })

@@ -1,10 +1,15 @@
 //! What is looked after, and where something can happen to it.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use jiff::Timestamp;
 
 use crate::config::{CertSpec, Config, Install, Source};
+use crate::fs;
+use crate::policy::schedule;
 use crate::store::Store;
+use crate::watch::Folders;
 
 /// What is looked after.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -30,31 +35,49 @@ pub(super) fn objects(config: &Config) -> BTreeSet<Object> {
 }
 
 /// Folders in which something can happen that is worth a look.
-pub(super) fn watched(config: &Config, store: &Store) -> BTreeSet<PathBuf> {
-    let mut paths = BTreeSet::from([store.wake_dir()]);
-    let takes = config.certificates.iter().filter(|c| takes_uploads(c));
-    paths.extend(takes.map(|c| c.upload.dir.clone()));
+pub(super) fn watched(config: &Config, store: &Store) -> Folders {
+    let mut folders = Folders::default();
+    folders.told.insert(store.wake_dir());
     for install in config.services.iter().flat_map(|s| s.install.values()) {
         for (path, _) in install.targets() {
-            paths.extend(path.parent().map(Path::to_path_buf));
+            folders.told.extend(path.parent().map(Path::to_path_buf));
         }
         if let Install::Folder { dir, .. } = install {
             // A folder that is swapped or removed tells so in the one above it.
-            paths.extend(dir.parent().map(Path::to_path_buf));
+            folders.told.extend(dir.parent().map(Path::to_path_buf));
         }
     }
-    paths
+    for certificate in config.certificates.iter().filter(|c| is_uploaded(c)) {
+        let dir = &certificate.upload.dir;
+        if certificate.upload.poll || fs::is_remote(dir) {
+            folders.polled.insert(dir.clone());
+        } else {
+            folders.told.insert(dir.clone());
+            folders.told.extend(dir.parent().map(Path::to_path_buf));
+        }
+    }
+    folders
 }
 
-/// Whether somebody may upload it. To one that comes from its CA alone a folder that is still
-/// there says so.
-fn takes_uploads(spec: &CertSpec) -> bool {
-    spec.source != Source::Acme || spec.upload.dir.is_dir()
+/// Whether it may come from a drop folder. Where it comes from its CA alone, a folder that is still
+/// there says so to whoever uploads.
+fn is_uploaded(certificate: &CertSpec) -> bool {
+    certificate.source != Source::Acme || certificate.upload.dir.is_dir()
+}
+
+/// When to look at it again although nothing was told: a lost event costs a day at most, an hour
+/// where somebody may be waiting for his upload.
+pub(super) fn at_the_latest(object: &Object, config: &Config, now: Timestamp) -> Timestamp {
+    let uploaded = match object {
+        Object::Certificate(name) => config.certificate(name).is_some_and(is_uploaded),
+        Object::Service(_) => false,
+    };
+    schedule::after(now, if uploaded { schedule::HOUR } else { schedule::DAY })
 }
 
 /// Whether something lies in its drop folder: then it waits for no other certificate.
 pub(super) fn has_upload(config: &Config, name: &str) -> bool {
-    let Some(spec) = config.certificate(name).filter(|spec| takes_uploads(spec)) else {
+    let Some(spec) = config.certificate(name).filter(|spec| is_uploaded(spec)) else {
         return false;
     };
     let entries = std::fs::read_dir(&spec.upload.dir).into_iter().flatten().flatten();

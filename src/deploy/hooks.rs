@@ -41,6 +41,28 @@ impl Deployment<'_> {
         Ok(complaint)
     }
 
+    /// How many calls a reload would end, as the busy hook prints it; `None`: nobody can say (no
+    /// hook, exit code 75, or anything but a number).
+    pub async fn count_calls(&self) -> Option<u32> {
+        let exec = ("PBXCERT_EXEC".to_owned(), self.spec.exec_prefix.join(" "));
+        let service = ("PBXCERT_SERVICE".to_owned(), self.spec.name.clone());
+        let (event, limit) = (HookEvent::Busy, self.spec.hook_timeout);
+        match self.world.reloader.run(self.spec, event, &[service, exec], limit).await? {
+            Ok(output) if output.done() => output.text.trim().parse().ok(),
+            Ok(output) => {
+                let service = self.spec.name.as_str();
+                let code = output.code;
+                tracing::warn!(service, code, "calls cannot be counted: {}", output.text.trim());
+                None
+            }
+            Err(error) => {
+                let service = self.spec.name.as_str();
+                tracing::warn!(service, "calls cannot be counted: {}", chain_of(&error));
+                None
+            }
+        }
+    }
+
     /// Runs a hook; `Some` is its complaint.
     pub(super) async fn refused(
         &self,
@@ -78,6 +100,7 @@ impl Deployment<'_> {
         };
         [
             ("PBXCERT_SERVICE", self.spec.name.clone()),
+            ("PBXCERT_EXEC", self.spec.exec_prefix.join(" ")),
             ("PBXCERT_CERTIFICATE", joined(&|w| w.certificate.clone())),
             ("PBXCERT_REVISION", joined(&|w| w.revision.to_string())),
             ("PBXCERT_NAMES", joined(&|w| names(w.bundle.leaf()).replace(", ", ","))),

@@ -3,6 +3,8 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use zeroize::Zeroizing;
 
 use super::Error;
@@ -62,6 +64,19 @@ fn as_configured(path: &Path, target: &Target, file: &Found) -> Result<(), Strin
 /// The leaf that lies at the targets, whoever put it there; `None` when no pair can be read.
 pub(crate) fn leaf_on_disk(install: &Install) -> Option<Leaf> {
     pair_on_disk(install).ok().map(|bundle| bundle.leaf().clone())
+}
+
+/// The leaf that lies at the targets, also where its key is none that we can read (RSA 1024, an
+/// encrypted one): the service may well use it.
+pub(crate) fn any_leaf_on_disk(install: &Install) -> Option<Leaf> {
+    leaf_on_disk(install).or_else(|| {
+        let files = install.targets().into_iter().filter(|(_, t)| t.content != Content::Privkey);
+        let mut files = files.filter_map(|(path, _)| found(&path).ok().flatten());
+        files.find_map(|file| {
+            let der = CertificateDer::from_pem_slice(&file.bytes).ok()?;
+            Leaf::parse(&der).ok()
+        })
+    })
 }
 
 fn pair_on_disk(install: &Install) -> Result<Bundle, Error> {

@@ -30,6 +30,8 @@ pub(super) fn step(needs: Needs) -> io::Result<()> {
         std::env::var(variable).ok()?.parse().ok()
     }
 
+    #[cfg(test)]
+    cut::step()?;
     let count = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
     if *CRASH_AT == Some(count) {
         std::process::abort();
@@ -45,4 +47,52 @@ pub(super) fn step(needs: Needs) -> io::Result<()> {
 #[inline]
 pub(super) fn step(_: Needs) -> io::Result<()> {
     Ok(())
+}
+
+/// The same in this very thread, for tests that try thousands of moments: before an operation,
+/// somebody else is quicker, or everything ends and none is done any more.
+#[cfg(all(test, debug_assertions))]
+pub(crate) mod cut {
+    use std::cell::{Cell, RefCell};
+
+    thread_local! {
+        static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
+        static OTHER: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+    }
+
+    /// The end comes before the operation of this number, from 1 on; `None`: not at all.
+    pub(crate) fn at(operation: Option<u64>) {
+        LEFT.set(operation);
+    }
+
+    /// Somebody else does this before the operation of this number.
+    pub(crate) fn in_before(operation: u64, other: impl FnOnce() + 'static) {
+        OTHER.set(Some(Box::new(other)));
+        LEFT.set(Some(operation));
+    }
+
+    /// Whether the moment came.
+    pub(crate) fn is_over() -> bool {
+        LEFT.get() == Some(0)
+    }
+
+    pub(super) fn step() -> std::io::Result<()> {
+        match (LEFT.get(), OTHER.take()) {
+            (None, _) => Ok(()),
+            (Some(1), Some(other)) => {
+                LEFT.set(None);
+                other();
+                Ok(())
+            }
+            (Some(0 | 1), None) => {
+                LEFT.set(Some(0));
+                Err(rustix::io::Errno::IO.into())
+            }
+            (Some(left), other) => {
+                OTHER.set(other);
+                LEFT.set(Some(left.saturating_sub(1)));
+                Ok(())
+            }
+        }
+    }
 }

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::durable::{self, Needs};
 use super::place::{self, Owner};
-use super::{Error, open};
+use super::{Error, Folder, open};
 
 /// No tree that we make is deeper; a deeper one is not removed.
 const DEPTH: usize = 32;
@@ -46,11 +46,13 @@ pub fn make_dir(path: &Path, mode: u32, owner: Owner) -> Result<bool, Error> {
 ///
 /// When it cannot be made.
 pub fn stage_dir(path: &Path) -> Result<StagedDir, Error> {
-    make_beside(path).map_err(Error::of("make folder", path))
+    open::parent(path)
+        .and_then(|(folder, _)| stage_in(folder, path.parent().unwrap_or(Path::new(""))))
+        .map_err(Error::of("make folder", path))
 }
 
-fn make_beside(path: &Path) -> io::Result<StagedDir> {
-    let (folder, _) = open::parent(path)?;
+/// As [`stage_dir`], in an open folder; `above` is its path, for messages.
+pub(super) fn stage_in(folder: OwnedFd, above: &Path) -> io::Result<StagedDir> {
     let (name, ()) = place::fresh(|name| {
         durable::step(Needs::Space)?;
         Ok(rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o700))?)
@@ -63,7 +65,7 @@ fn make_beside(path: &Path) -> io::Result<StagedDir> {
             return Err(e.into());
         }
     };
-    let path = path.with_file_name(&name);
+    let path = above.join(&name);
     let staged = StagedDir { folder, name, path, handle, gone: false };
     place::in_use(&staged.handle)?;
     Ok(staged)
@@ -115,6 +117,40 @@ impl StagedDir {
         Ok(())
     }
 
+    /// Makes an empty folder in it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub fn make_dir(&self, name: &str, mode: u32) -> Result<(), Error> {
+        let make = || -> io::Result<()> {
+            durable::step(Needs::Space)?;
+            rustix::fs::mkdirat(&self.handle, name, Mode::from_raw_mode(0o700))?;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let inner = rustix::fs::openat(&self.handle, name, flags, Mode::empty())?;
+            place::give(&inner, mode, Owner::default())
+        };
+        make().map_err(Error::of("make folder", &self.path.join(name)))
+    }
+
+    /// Gives it owner and mode, flushes it, and puts it into an open folder, where nothing is yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::publish`].
+    pub fn settle(
+        mut self,
+        to: &Folder,
+        name: &OsStr,
+        mode: u32,
+        owner: Owner,
+    ) -> Result<(), Error> {
+        self.seal(mode, owner)?;
+        to.take_in(&self.folder, &self.name, name)?;
+        self.gone = true;
+        Ok(())
+    }
+
     /// Gives it owner and mode, flushes it, and swaps it with the folder at `path` in one step.
     /// From then on what was there lies under our name, and goes when this is dropped: move it
     /// away first ([`move_new`]) to keep it.
@@ -161,17 +197,24 @@ pub fn exchange(a: &Path, b: &Path) -> Result<(), Error> {
 ///
 /// When something is there ([`Error::is_taken`]), or `from` is missing.
 pub fn move_new(from: &Path, to: &Path) -> Result<(), Error> {
-    rename(from, to, |from_at, from, to_at, to| {
-        match rustix::fs::renameat_with(from_at, from, to_at, to, RenameFlags::NOREPLACE) {
-            // A file system without it (NFS, say): as near as it gets.
-            Err(Errno::INVAL | Errno::NOSYS) => match open::kind(to_at, to) {
-                Some(_) => Err(Errno::EXIST),
-                None => rustix::fs::renameat(from_at, from, to_at, to),
-            },
-            other => other,
-        }
-    })
-    .map_err(Error::of("make", to))
+    rename(from, to, rename_new).map_err(Error::of("make", to))
+}
+
+/// Moves a name to where nothing is.
+pub(super) fn rename_new(
+    from_at: &OwnedFd,
+    from: &OsStr,
+    to_at: &OwnedFd,
+    to: &OsStr,
+) -> Result<(), Errno> {
+    match rustix::fs::renameat_with(from_at, from, to_at, to, RenameFlags::NOREPLACE) {
+        // A file system without it (NFS, say): as near as it gets.
+        Err(Errno::INVAL | Errno::NOSYS) => match open::kind(to_at, to) {
+            Some(_) => Err(Errno::EXIST),
+            None => rustix::fs::renameat(from_at, from, to_at, to),
+        },
+        other => other,
+    }
 }
 
 type Rename = fn(&OwnedFd, &OsStr, &OwnedFd, &OsStr) -> Result<(), Errno>;

@@ -43,12 +43,21 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32, owner: Owner) -> Result<(),
 ///
 /// When anything fails; nothing is left behind then.
 pub fn stage(path: &Path, bytes: &[u8], mode: u32, owner: Owner) -> Result<Staged, Error> {
-    write_beside(path, bytes, mode, owner).map_err(Error::of("replace", path))
+    open::parent(path)
+        .and_then(|(folder, name)| stage_in(folder, path, &name, bytes, mode, owner))
+        .map_err(Error::of("replace", path))
 }
 
-fn write_beside(path: &Path, bytes: &[u8], mode: u32, owner: Owner) -> io::Result<Staged> {
-    let (folder, name) = open::parent(path)?;
-    if open::kind(&folder, &name) == Some(rustix::fs::FileType::Directory) {
+/// As [`stage`], in an open folder; `path` is for messages.
+pub(super) fn stage_in(
+    folder: OwnedFd,
+    path: &Path,
+    name: &OsStr,
+    bytes: &[u8],
+    mode: u32,
+    owner: Owner,
+) -> io::Result<Staged> {
+    if open::kind(&folder, name) == Some(rustix::fs::FileType::Directory) {
         return Err(Errno::ISDIR.into());
     }
     let (temporary, handle) = fresh(|temporary| {
@@ -58,7 +67,8 @@ fn write_beside(path: &Path, bytes: &[u8], mode: u32, owner: Owner) -> io::Resul
         Ok(rustix::fs::openat(&folder, temporary, flags, Mode::from_raw_mode(0o600))?)
     })?;
     // From here on, an error removes it.
-    let staged = Staged { folder, path: path.to_owned(), name, temporary, handle: handle.into() };
+    let (path, name) = (path.to_owned(), name.to_owned());
+    let staged = Staged { folder, path, name, temporary, handle: handle.into() };
     in_use(&staged.handle)?;
     fill(&staged.handle, bytes, mode, owner)?;
     Ok(staged)
@@ -193,7 +203,7 @@ pub fn sweep(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn is_in_use(folder: &OwnedFd, name: &OsStr) -> bool {
+pub(super) fn is_in_use(folder: &OwnedFd, name: &OsStr) -> bool {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let Ok(handle) = rustix::fs::openat(folder, name, flags, Mode::empty()) else { return false };
     let lock = rustix::fs::flock(handle.as_fd(), FlockOperation::NonBlockingLockExclusive);

@@ -5,6 +5,7 @@
 //! the answer is the same.
 
 mod certificate;
+mod manual;
 mod service;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 pub use certificate::{next, resumes, wish};
+pub use manual::{next_manual, placeholder_validity, wants_request};
 pub use service::next_service;
 
 /// The next step for a certificate.
@@ -29,6 +31,9 @@ pub enum Action {
         /// Inside an ARI window: does not count against the budget.
         exempt: bool,
     },
+    /// Make a self-signed certificate, with the key of the placeholder before it if there is one, so
+    /// that the services can start.
+    Placeholder(Reason),
     /// Try the names at the rehearsal directory first; an order under way as with `Issue`.
     Rehearse(Reason),
     /// Nothing to do before a certain time.
@@ -38,6 +43,15 @@ pub enum Action {
 /// The next step for a service.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ServiceAction {
+    /// Tell people that a reload at this time will end calls.
+    Announce {
+        /// The beginning of a window.
+        takes_place: Timestamp,
+        /// Certificate and revision that it brings in.
+        pairs: Vec<(String, u64)>,
+    },
+    /// Ask how many calls a reload would end.
+    CountCalls,
     /// Install these revisions, reload once, prove.
     Deploy {
         /// Certificate and revision.
@@ -106,6 +120,8 @@ pub enum Why {
     BackOff(String),
     /// The CA's limits, or our own below them.
     Budget(String),
+    /// A window, the end of a freeze, or calls that are up.
+    Calm(String),
     /// The clock cannot be trusted.
     Clock(String),
     /// Nothing is due.
@@ -152,6 +168,7 @@ impl fmt::Display for Why {
         match self {
             Self::BackOff(text)
             | Self::Budget(text)
+            | Self::Calm(text)
             | Self::Clock(text)
             | Self::NotDue(text)
             | Self::Held(text)

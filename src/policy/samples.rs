@@ -90,7 +90,7 @@ pub(super) fn revision(number: u64, from: Timestamp, lifetime: Duration) -> Revi
         leaf: leaf("pbx.example", number, from, lifetime),
         chain_length: 1,
         committed_at: from,
-        origin: format!("https://ca.example/cert/{number}"),
+        origin: format!("https://ca.example/cert/{number}").into(),
     }
 }
 

@@ -94,6 +94,11 @@ pub trait Outcomes {
         Step::Proved
     }
 
+    /// How many calls a reload would end; `None`: nobody can say.
+    fn calls(&mut self, _service: &str, _now: Timestamp) -> Option<u32> {
+        Some(0)
+    }
+
     /// Time goes by until something is due at `wake` (`None`: never by itself): the time at which
     /// the loop goes on, or `None` for the end.
     fn sleep(&mut self, wake: Option<Timestamp>, now: Timestamp) -> Option<Timestamp>;

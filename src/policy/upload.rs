@@ -22,7 +22,7 @@ use crate::config::CertSpec;
 pub use facts::Facts;
 pub use judge::judge;
 pub use pick::candidates;
-pub use words::{acme_only, waited_in_vain};
+pub use words::{acme_only, waited_in_vain, waiting_note};
 
 /// Everything that was uploaded, taken apart.
 #[derive(Clone, Debug, Default)]

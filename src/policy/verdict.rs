@@ -153,6 +153,9 @@ pub fn shown(served: &Served) -> String {
 pub fn may_go_back(saved: &Leaf, now: Timestamp) -> Result<(), String> {
     let validity = saved.validity;
     let (what, end) = (saved.fingerprint.short(), date(validity.not_after));
+    if saved.is_placeholder() {
+        return Err(format!("the certificate before, {what}, is a self-signed placeholder"));
+    }
     if now > validity.not_after {
         return Err(format!("the certificate before, {what}, ended at {end}"));
     }
@@ -275,6 +278,10 @@ mod tests {
     fn nothing_goes_back_to_a_certificate_that_is_dead_or_dies_within_a_day() {
         assert_eq!(may_go_back(&old(), day(88.9)), Ok(()));
         assert!(may_go_back(&old(), day(89.0)).unwrap_err().contains("within 24 hours"));
+        let issuer = format!("CN=pbx.example, O={}", crate::cert::PLACEHOLDER);
+        let placeholder = crate::cert::Leaf { issuer, ..old() };
+        let refused = may_go_back(&placeholder, day(1.0)).unwrap_err();
+        assert!(refused.ends_with("is a self-signed placeholder"), "{refused}");
         assert!(may_go_back(&old(), day(91.0)).unwrap_err().contains("ended at 2027-02-21 12:00"));
     }
 }

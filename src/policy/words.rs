@@ -7,7 +7,8 @@ use crate::state::{PairState, Revision, Served, ServiceState, Step};
 /// A status word and the observation behind it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Word {
-    /// `issued`, `installed`, `installed in 1 of 2`, `live`, `live in 2 of 3`, `not live`.
+    /// `issued`, `installed`, `installed in 1 of 2`, `live`, `live in 2 of 3`, `not live`; after
+    /// `placeholder, ` when it is no more than that.
     pub word: String,
     /// What was seen, where and when, or what is missing for the next word.
     pub because: String,
@@ -57,6 +58,8 @@ pub fn certificate_word(certificate: &str, newest: &Revision, services: &[Wantin
     } else {
         ("issued".to_owned(), issued(newest, &because(Reached::Issued)))
     };
+    // Whatever was seen of it: a client does not trust it.
+    let word = if newest.is_placeholder() { format!("placeholder, {word}") } else { word };
     Word { word, because }
 }
 
@@ -212,6 +215,15 @@ mod tests {
         let short = newest().leaf.fingerprint.short();
         let expected = format!("web: {ENDPOINT} served {short} at 2027-01-22 12:00 UTC");
         assert_eq!(word.because, expected);
+    }
+
+    #[test]
+    fn a_placeholder_is_never_only_live() {
+        let newest = Revision { origin: crate::state::Origin::Placeholder, ..newest() };
+        let (state, endpoints) = (live(), [ENDPOINT.to_owned()]);
+        let services = [Wanting { service: "web", state: &state, endpoints: &endpoints }];
+        assert_eq!(certificate_word("pbx", &newest, &services).word, "placeholder, live");
+        assert_eq!(certificate_word("pbx", &newest, &[]).word, "placeholder, issued");
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Error, MOST_ACTIONS, Pass, Reconciler, in_words, upload, wait_for};
+use super::{Error, MOST_ACTIONS, Pass, Reconciler, in_words, placeholder, upload, wait_for};
 use crate::cert::span;
-use crate::config::{CertSpec, Mode};
+use crate::config::{CertSpec, Mode, Source};
 use crate::deploy;
 use crate::policy::plan::{self, Action, Wait, Why};
 use crate::policy::{remember, schedule};
@@ -27,8 +27,11 @@ impl Reconciler<'_> {
         let mut pass = Pass::nothing();
         // First of all: an upload waits for no CA.
         let mut look_at = self.uploads(&writer, spec, &mut pass).await?;
+        writer.retire_csrs(spec, &self.live(&spec.name)?)?;
         let mut pass = self.steps(&writer, spec, pass, &mut look_at).await?;
-        pass.findings.extend(upload::findings(spec, &store.state()?, self.world.now()));
+        let last = self.store.upload_record(&spec.name)?;
+        let now = self.world.now();
+        pass.findings.extend(upload::findings(spec, &store.state()?, last.as_ref(), now));
         pass.wait.until = pass.wait.until.into_iter().chain(look_at).min();
         Ok(pass)
     }
@@ -58,12 +61,19 @@ impl Reconciler<'_> {
                     continue;
                 }
                 Action::Wait(wait) => {
-                    pass.findings.extend(certificate_finding(spec, &seen, now));
+                    if self.config.mode == Mode::On && plan::wants_request(spec, &seen, now) {
+                        self.request(writer, spec).await?;
+                    }
+                    pass.findings.extend(findings(spec, &seen, now));
                     return Ok(Pass { wait, ..pass });
                 }
                 _ if self.config.mode == Mode::Observe => {
                     let why = Why::Person("mode is \"observe\": nothing is ordered".to_owned());
                     return Ok(Pass { wait: Wait { until: None, why }, ..pass });
+                }
+                Action::Placeholder(reason) => {
+                    self.stand_in(writer, spec, &seen, &reason).await?;
+                    continue;
                 }
                 action => action,
             };
@@ -105,12 +115,16 @@ impl Reconciler<'_> {
                 let order = self.order(writer, spec, Goal::Certificate, replaces).await?;
                 self.drive(writer, spec, order, &reason, exempt).await
             }
-            Action::Wait(_) => Ok(None),
+            // Done where it was found.
+            Action::Placeholder(_) | Action::Wait(_) => Ok(None),
         }
     }
 
     /// The next step for a certificate, as the plan has it.
     pub fn next(&self, spec: &CertSpec, seen: &Observed, now: Timestamp) -> Action {
+        if spec.source == Source::Manual {
+            return plan::next_manual(spec, seen, now);
+        }
         let Some(issuer) = self.issuer(spec) else {
             let why = Why::Person("no issuer is configured".to_owned());
             return Action::Wait(Wait { until: None, why });
@@ -132,9 +146,15 @@ impl Reconciler<'_> {
             Some(issuer) => self.store.issuer(issuer)?.ledger(now)?,
             None => Default::default(),
         };
-        let mut time = (self.world.time)(newest.as_ref().map(|r| r.leaf.validity.not_before));
+        // The dates of a placeholder are our own clock's, which proves nothing.
+        let proved = newest.as_ref().filter(|newest| !newest.is_placeholder());
+        let mut time = (self.world.time)(proved.map(|r| r.leaf.validity.not_before));
         time.trusted |= self.world.confirmed.get();
-        Ok(Observed { newest, state: store.state()?, order, ledger, time })
+        let foreign_in_service =
+            if proved.is_none() { self.foreign_in_service(spec, now)? } else { None };
+        let state = store.state()?;
+        let seen = Observed { newest, state, order, ledger, time, ..Observed::default() };
+        Ok(Observed { foreign_in_service, ..seen })
     }
 
     /// Whether the CA's clock agrees with ours.
@@ -180,9 +200,14 @@ const MOST_INTERRUPTIONS: u32 = 3;
 /// A peer's clock agrees with ours when it is no further away than this.
 const AGREEMENT: Duration = Duration::from_secs(5 * 60);
 
+fn findings(spec: &CertSpec, seen: &Observed, now: Timestamp) -> Vec<Finding> {
+    let failed = certificate_finding(spec, seen, now);
+    failed.into_iter().chain(placeholder::finding(spec, seen, now)).collect()
+}
+
 fn certificate_finding(spec: &CertSpec, seen: &Observed, now: Timestamp) -> Option<Finding> {
     let failure = seen.state.backoff.last.as_ref()?;
-    let left = seen.newest.as_ref().map(|r| r.leaf.validity.left(now));
+    let left = seen.certificate().map(|r| r.leaf.validity.left(now));
     let severity = match left {
         Some(left) if left > Duration::ZERO => Severity::Warning,
         _ => Severity::Critical,

@@ -33,10 +33,7 @@ impl Reconciler<'_> {
             }
             self.drop_order(writer, spec, &order)?;
         }
-        let kind = spec.key;
-        // RSA takes up to seconds.
-        let key = tokio::task::spawn_blocking(move || PrivateKey::generate(kind)).await;
-        let key = key.map_err(|e| Error::Cut(e.to_string()))??;
+        let key = self.new_key(spec.key).await?;
         let order = OrderJournal {
             asked,
             identifiers: spec.identifiers.clone(),
@@ -49,6 +46,12 @@ impl Reconciler<'_> {
         };
         writer.remember_order(&order)?;
         Ok(order)
+    }
+
+    /// RSA takes up to seconds.
+    pub(super) async fn new_key(&self, kind: KeyType) -> Result<PrivateKey, Error> {
+        let key = tokio::task::spawn_blocking(move || PrivateKey::generate(kind)).await;
+        Ok(key.map_err(|e| Error::Cut(e.to_string()))??)
     }
 
     /// Has the rehearsal CA validate the names now, and remembers nothing of it but the account
@@ -265,6 +268,17 @@ impl Reconciler<'_> {
         Ok(used)
     }
 
+    /// Revisions that were seen in service.
+    pub(super) fn live(&self, certificate: &str) -> Result<Vec<u64>, Error> {
+        let mut live = Vec::new();
+        for service in self.store.services()? {
+            let state = self.store.service(&service)?.state()?;
+            let pair = state.pairs.get(certificate);
+            live.extend(pair.and_then(|pair| pair.promoted.as_ref()).map(|p| p.revision));
+        }
+        Ok(live)
+    }
+
     fn count(&self, order: &OrderJournal, exempt: bool) -> Result<(), Error> {
         let event = LedgerEvent::Issued { identifiers: order.asked.identifiers.clone(), exempt };
         self.enter(&order.asked.issuer, event)
@@ -298,7 +312,8 @@ impl Reconciler<'_> {
             writer.forget_order()?;
         }
         let store = self.store.certificate(&spec.name)?;
-        let held = store.newest()?.map(|newest| newest.leaf);
+        let held = store.newest()?.filter(|newest| !newest.is_placeholder());
+        let held = held.map(|newest| newest.leaf);
         let (state, seed) = (store.state()?, self.seed());
         let state =
             remember::failed(&state, failure.clone(), &order.asked, held.as_ref(), &seed, now);

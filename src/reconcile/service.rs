@@ -1,12 +1,15 @@
 //! One service: observe → plan → act until the plan says wait.
 
+use jiff::Timestamp;
+
 use super::{Error, MOST_ACTIONS, Pass, Reconciler, wait_for};
 use crate::config::{Mode, ServiceSpec};
 use crate::deploy::{self, Deployment, install, on_disk};
 use crate::policy::plan::{self, ServiceAction, Wait, Why};
 use crate::policy::{remember, schedule};
 use crate::state::{
-    Event, FilesSeen, Finding, PairSeen, PairState, ServiceSeen, ServiceState, Severity, Step,
+    Announcement, Calls, Event, FilesSeen, Finding, PairSeen, PairState, ServiceSeen, ServiceState,
+    Severity, Step,
 };
 use crate::store::ServiceWriter;
 
@@ -51,6 +54,16 @@ impl Reconciler<'_> {
                     let until = Some(schedule::after(now, schedule::DAY));
                     return Ok(Pass { wait: Wait { until, why }, ..pass });
                 }
+                ServiceAction::Announce { takes_place, pairs } => {
+                    self.announce(spec, &writer, &mut state, takes_place, pairs)?;
+                    continue;
+                }
+                ServiceAction::CountCalls => {
+                    let count = self.deployment(spec).count_calls().await;
+                    state.calls = Some(Calls { at: self.world.now(), count });
+                    writer.remember(&state)?;
+                    continue;
+                }
                 ServiceAction::Settle => {
                     (cut_off(&state), self.deployment(spec).settle(&writer, &mut state).await)
                 }
@@ -85,11 +98,19 @@ impl Reconciler<'_> {
         for certificate in &spec.certificates {
             let pair = state.pairs.get(certificate).cloned().unwrap_or_default();
             let install = spec.install.get(certificate);
-            let files = install.map_or(FilesSeen::Untouched, |i| on_disk::observe(i, &pair));
+            let newest = self.store.certificate(certificate)?.newest()?;
+            let mut files = install.map_or(FilesSeen::Untouched, |i| on_disk::observe(i, &pair));
+            if newest.as_ref().is_some_and(|newest| newest.is_placeholder())
+                && files == FilesSeen::Untouched
+                && let Some(leaf) = install.and_then(on_disk::any_leaf_on_disk)
+            {
+                // A real certificate takes the place of what was there before us; this may not.
+                files = FilesSeen::Foreign(Box::new(leaf));
+            }
             let min_age = self.config.certificate(certificate).map(|c| c.min_age);
             pairs.push(PairSeen {
                 certificate: certificate.clone(),
-                newest: self.store.certificate(certificate)?.newest()?,
+                newest,
                 min_age: min_age.unwrap_or_default(),
                 state: pair,
                 files,
@@ -108,6 +129,8 @@ impl Reconciler<'_> {
                 .map(|e| (e.to_string(), e.certificate.clone()))
                 .collect(),
             by_hand: self.by_hand,
+            calls: state.calls,
+            announced: state.announced.clone(),
         })
     }
 
@@ -201,6 +224,31 @@ impl Reconciler<'_> {
         let found = numbers.into_iter().find(|number| these(*number));
         let newest = store.newest()?.map(|newest| newest.number);
         Ok(found.or(newest).or(pair.revision))
+    }
+
+    /// Remembers a reload that will end calls; the finding of it tells people.
+    fn announce(
+        &self,
+        spec: &ServiceSpec,
+        writer: &ServiceWriter,
+        state: &mut ServiceState,
+        takes_place: Timestamp,
+        pairs: Vec<(String, u64)>,
+    ) -> Result<(), Error> {
+        let at = self.world.now();
+        for (certificate, revision) in &pairs {
+            self.store.record(&Event {
+                at,
+                certificate: Some(certificate.clone()),
+                service: Some(spec.name.clone()),
+                revision: Some(*revision),
+                what: "announced".to_owned(),
+                text: format!("a reload that ends calls, at {}", schedule::date(takes_place)),
+            })?;
+        }
+        let revisions = pairs.into_iter().collect();
+        state.announced = Some(Announcement { at, takes_place, revisions });
+        Ok(writer.remember(state)?)
     }
 
     /// Remembers that a deployment could not be tried; what is waited for then.

@@ -17,11 +17,20 @@ use crate::deploy::chain_of;
 use crate::policy::schedule::{DAY, holds_until};
 use crate::policy::upload::{self as judge, Judgement, Upload, Verdict};
 use crate::state::upload::{UploadOutcome, UploadRecord};
-use crate::state::{Finding, Severity};
+use crate::state::{CertState, Finding, Severity};
 use crate::store::{CertificateWriter, DropFolder, Dropped, DroppedFile, FileKey};
 
 pub use import::{Imported, Wish};
 pub(super) use record::findings;
+
+/// Where an upload lies, and what lies beside its files.
+struct Drop<'a> {
+    folder: &'a DropFolder,
+    /// `password.txt`: goes with what it opens.
+    password: Option<FileKey>,
+    /// What is told of things there that are no files to be taken, when it is news.
+    strange: Option<String>,
+}
 
 /// An upload that was judged.
 struct Weighed {
@@ -55,7 +64,7 @@ impl Reconciler<'_> {
         if self.config.mode == Mode::Observe || unused {
             return Ok(None);
         }
-        match self.look_into(writer, spec).await {
+        match self.look_into(writer, spec, pass).await {
             Ok(until) => Ok(until),
             Err(Trouble::Folder(error)) => {
                 let text = format!(
@@ -78,34 +87,41 @@ impl Reconciler<'_> {
         &self,
         writer: &CertificateWriter,
         spec: &CertSpec,
+        pass: &mut Pass,
     ) -> Result<Option<Timestamp>, Trouble> {
         let folder = DropFolder::open(&spec.upload).map_err(Trouble::Folder)?;
         let now = self.world.now();
         folder.sweep(now).map_err(Trouble::Folder)?;
         let dropped = folder.look(now).map_err(Trouble::Folder)?;
-        if dropped.quiet_at.is_some() {
-            return Ok(dropped.quiet_at);
-        }
-        self.turn_away(writer, spec, &folder, &dropped)?;
+        let quiet_at = dropped.quiet_at;
+        let strange = self.turn_away(writer, spec, &folder, &dropped, pass)?;
         if dropped.files.is_empty() {
-            self.forget_waiting(writer)?;
-            return Ok(None);
+            if quiet_at.is_none() {
+                self.forget_waiting(writer)?;
+                folder.waiting("").map_err(Trouble::Folder)?;
+            }
+            return Ok(quiet_at);
         }
+        let drop = Drop { folder: &folder, password: dropped.password_key.clone(), strange };
         if spec.source == Source::Acme {
             let text = judge::acme_only(&spec.name);
-            return self.refuse(writer, spec, &folder, &dropped.files, &text).map(|()| None);
+            self.refuse(writer, spec, &drop, &dropped.files, &text)?;
+            return Ok(quiet_at);
         }
         let (files, weighed) = self.weigh_dropped(writer, spec, &folder, dropped).await?;
-        match &weighed.judgement.verdict {
+        let until = match &weighed.judgement.verdict {
             Verdict::Accept { .. } => {
-                self.take(writer, spec, &folder, &files, weighed).map(|()| None)
+                self.take(writer, spec, &drop, &files, weighed)?;
+                None
             }
             Verdict::Refuse(_) => {
                 let text = weighed.judgement.text();
-                self.refuse(writer, spec, &folder, &files, &text).map(|()| None)
+                self.refuse(writer, spec, &drop, &files, &text)?;
+                None
             }
-            Verdict::Wait(_) => self.wait(writer, spec, &folder, &files, &weighed.judgement),
-        }
+            Verdict::Wait(_) => self.wait(writer, spec, &drop, &files, &weighed.judgement)?,
+        };
+        Ok(quiet_at.into_iter().chain(until).min())
     }
 
     /// Judges what lies there; what makes it whole may lie among what was refused lately.
@@ -152,117 +168,122 @@ impl Reconciler<'_> {
         &self,
         writer: &CertificateWriter,
         spec: &CertSpec,
-        folder: &DropFolder,
+        drop: &Drop<'_>,
         files: &[DroppedFile],
         weighed: Weighed,
     ) -> Result<(), Trouble> {
         let Weighed { judgement, bundle, .. } = weighed;
         let Some(bundle) = bundle else { return Ok(()) };
-        let unused: Vec<usize> = judgement.unused.iter().map(|(at, _)| *at).collect();
-        let (beside, used): (Vec<_>, Vec<_>) =
-            files.iter().enumerate().partition(|(at, _)| unused.contains(at));
-        let used: Vec<&DroppedFile> = used.into_iter().map(|(_, file)| file).collect();
+        let why_not = |at: usize| judgement.unused.iter().find(|(unused, _)| *unused == at);
+        let (mut used, mut beside, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, file) in files.iter().enumerate() {
+            match why_not(at) {
+                None => used.push(file),
+                Some((_, why)) => {
+                    beside.push(file.key.clone());
+                    reasons.push(format!("{}: {why}", file.file.name));
+                }
+            }
+        }
         let text = self.commit_upload(writer, spec, &bundle, &judgement, &record_of(&used))?;
         let public = [("cert.pem", bundle.cert_pem()), ("chain.pem", bundle.chain_pem())];
-        let public: Vec<(String, String)> = public
-            .into_iter()
-            .filter(|(_, pem)| !pem.is_empty())
-            .map(|(name, pem)| (name.to_owned(), pem))
-            .collect();
+        let public = public.into_iter().filter(|(_, pem)| !pem.is_empty());
+        let public: Vec<_> = public.map(|(name, pem)| (name.to_owned(), pem)).collect();
         let now = self.world.now();
         let keys: Vec<FileKey> = used.iter().map(|file| file.key.clone()).collect();
-        folder.accepted(&keys, &public, &text, now).map_err(Trouble::Folder)?;
-        if beside.is_empty() {
+        let keys = [keys, drop.password.iter().cloned().collect()].concat();
+        drop.folder.accepted(&keys, &public, &text, now).map_err(Trouble::Folder)?;
+        if !reasons.is_empty() {
+            let text = format!("beside an accepted upload: {}", reasons.join("\n"));
+            self.tell(spec, "refused", &text, None)?;
+        }
+        reasons.extend(drop.strange.clone());
+        if reasons.is_empty() {
             return Ok(());
         }
-        let keys: Vec<FileKey> = beside.iter().map(|(_, file)| file.key.clone()).collect();
-        let each = beside.iter().filter_map(|(at, file)| {
-            let (_, why) = judgement.unused.iter().find(|(unused, _)| unused == at)?;
-            Some(format!("{}: {why}", file.file.name))
-        });
-        let reason = each.collect::<Vec<_>>().join("\n");
-        self.tell(spec, "refused", &format!("beside an accepted upload: {reason}"), None)?;
-        folder.rejected(&keys, &reason, now).map_err(Trouble::Folder)
+        drop.folder.rejected(&beside, &reasons.join("\n"), now).map_err(Trouble::Folder)
     }
 
     fn refuse(
         &self,
         writer: &CertificateWriter,
         spec: &CertSpec,
-        folder: &DropFolder,
+        drop: &Drop<'_>,
         files: &[DroppedFile],
         text: &str,
     ) -> Result<(), Trouble> {
         let record = record_of(&files.iter().collect::<Vec<_>>());
         self.remember_refusal(writer, spec, record, text)?;
-        let keys: Vec<FileKey> = files.iter().map(|file| file.key.clone()).collect();
-        folder.rejected(&keys, text, self.world.now()).map_err(Trouble::Folder)
+        let keys = files.iter().map(|file| file.key.clone());
+        let keys: Vec<FileKey> = keys.chain(drop.password.clone()).collect();
+        let reason = std::iter::once(text).chain(drop.strange.as_deref());
+        let reason = reason.collect::<Vec<_>>().join("\n");
+        drop.folder.rejected(&keys, &reason, self.world.now()).map_err(Trouble::Folder)?;
+        drop.folder.waiting("").map_err(Trouble::Folder)
     }
 
-    /// Writes the note once per state of the upload; after 24 h it is refused.
+    /// Says what is missing; after 24 h it is refused.
     fn wait(
         &self,
         writer: &CertificateWriter,
         spec: &CertSpec,
-        folder: &DropFolder,
+        drop: &Drop<'_>,
         files: &[DroppedFile],
         judgement: &Judgement,
     ) -> Result<Option<Timestamp>, Trouble> {
         let now = self.world.now();
         let text = judgement.text();
-        let refs: Vec<&DroppedFile> = files.iter().collect();
-        let (names, uid) = record_of(&refs);
+        let (names, uid) = record_of(&files.iter().collect::<Vec<_>>());
         let state = writer.state()?;
-        let before = state.waiting.as_ref().filter(|w| w.files == names);
+        let before = state.waiting.as_ref().filter(|waiting| waiting.files == names);
         let since = before.map_or(now, |waiting| waiting.at);
         let Some(until) = holds_until(since, PATIENCE, now) else {
             let reason = match &judgement.verdict {
                 Verdict::Wait(waiting) => judge::waited_in_vain(waiting),
-                _ => text,
+                Verdict::Accept { .. } | Verdict::Refuse(_) => text,
             };
-            return self.refuse(writer, spec, folder, files, &reason).map(|()| None);
+            return self.refuse(writer, spec, drop, files, &reason).map(|()| None);
         };
         if before.is_none_or(|waiting| waiting.text != text) {
             self.tell(spec, "waiting", &text, None)?;
             let outcome = UploadOutcome::Waiting;
             let waiting =
                 UploadRecord { at: since, files: names, uid, outcome, text: text.clone() };
-            writer.remember(&crate::state::CertState { waiting: Some(waiting), ..state })?;
+            writer.remember(&CertState { waiting: Some(waiting), ..state })?;
             self.say(&format!("{}: {text}", spec.name));
         }
-        // Written again when somebody has removed it, so that it can always be found.
-        if !spec.upload.dir.join(NOTE).exists() || before.is_none_or(|w| w.text != text) {
-            let note = format!(
-                "{text}\n\nPut what is missing into this folder. What is here waits until {}.\n",
-                crate::policy::schedule::date(until)
-            );
-            folder.waiting(&note).map_err(Trouble::Folder)?;
-        }
+        let note = judge::waiting_note(&text, until);
+        drop.folder.waiting(&note).map_err(Trouble::Folder)?;
         Ok(Some(until))
     }
 
-    /// Says once of what is no file that we take why not.
+    /// Says once of what is no file that we take why not; returns that when it is news, for a
+    /// note that tells of more.
     fn turn_away(
         &self,
         writer: &CertificateWriter,
         spec: &CertSpec,
         folder: &DropFolder,
         dropped: &Dropped,
-    ) -> Result<(), Trouble> {
-        if dropped.refused.is_empty() {
-            return Ok(());
-        }
+        pass: &mut Pass,
+    ) -> Result<Option<String>, Trouble> {
         let each = dropped.refused.iter().map(|(name, why)| format!("{name}: {why}"));
-        let text = each.collect::<Vec<_>>().join("\n");
-        let last = writer.state()?.upload;
-        let told =
-            |record: &UploadRecord| record.outcome == UploadOutcome::Refused && record.text == text;
-        if last.as_ref().is_some_and(told) {
-            return Ok(());
+        let text = Some(each.collect::<Vec<_>>().join("\n")).filter(|text| !text.is_empty());
+        if let Some(text) = &text {
+            let text = format!("in the drop folder, {text}");
+            let object = spec.name.clone();
+            pass.findings.push(Finding { object, severity: Severity::Warning, text });
         }
-        let names = dropped.refused.iter().map(|(name, _)| name.clone()).collect();
-        self.remember_refusal(writer, spec, (names, None), &text)?;
-        folder.rejected(&[], &text, self.world.now()).map_err(Trouble::Folder)
+        let state = writer.state()?;
+        if state.turned_away == text {
+            return Ok(None);
+        }
+        if let Some(text) = &text {
+            self.tell(spec, "refused", text, None)?;
+            folder.rejected(&[], text, self.world.now()).map_err(Trouble::Folder)?;
+        }
+        writer.remember(&CertState { turned_away: text.clone(), ..state })?;
+        Ok(text)
     }
 
     /// Does `work`, unless an upload that is whole comes meanwhile: then `None`, and `work` is cut
@@ -343,6 +364,3 @@ const PATIENCE: Duration = DAY;
 
 /// While a CA is asked, the folder is looked at so often.
 const GLANCE: Duration = Duration::from_millis(500);
-
-/// The note about what is missing.
-const NOTE: &str = "WAITING.txt";

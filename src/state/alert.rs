@@ -3,19 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// How loud a message is.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Level {
-    /// Good or neutral news: recovered, accepted, a change of mode.
-    Notice,
-    /// Something will go wrong if nobody does anything.
-    Warning,
-    /// Soon.
-    Urgent,
-    /// Calls, phones or browsers fail, or will within hours.
-    Critical,
-}
+pub use crate::config::alerts::Level;
 
 /// A message that is due: the same in every channel.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -54,16 +42,4 @@ pub struct Attachment {
     pub name: String,
     /// Its text.
     pub text: String,
-}
-
-impl Level {
-    /// As it stands in subjects.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Notice => "NOTICE",
-            Self::Warning => "WARNING",
-            Self::Urgent => "URGENT",
-            Self::Critical => "CRITICAL",
-        }
-    }
 }

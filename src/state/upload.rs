@@ -3,15 +3,12 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Revision;
-
-/// [`Revision::origin`] of what was uploaded.
-pub const ORIGIN: &str = "upload";
+use super::{Origin, Revision};
 
 impl Revision {
     /// Whether a person uploaded it: it is deployed without delay.
     pub fn is_upload(&self) -> bool {
-        self.origin == ORIGIN
+        self.origin == Origin::Upload
     }
 }
 

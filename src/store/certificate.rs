@@ -1,16 +1,19 @@
 //! What is remembered of one certificate: its revisions, the planner's memory, the order under way.
 
+mod request;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::csr::{self, CsrRecord};
 use super::record::{self, Read, Record};
 use super::revision::{self, Seen};
 use super::{Error, Store, order, warning};
-use crate::cert::bundle::Bundle;
+use crate::cert::bundle::{Bundle, PrivateKey};
 use crate::fs;
 use crate::state::{CertState, Finding, OrderJournal, OrderSeen, Revision};
 
@@ -130,6 +133,23 @@ impl CertificateStore {
         order::seen(&self.dir)
     }
 
+    /// Every private key that an upload without one may belong to: those of signing requests that
+    /// may still be answered, then those of revisions, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::revisions`].
+    pub fn waiting_keys(&self) -> Result<Vec<PrivateKey>, Error> {
+        let mut keys = csr::keys(&self.dir)?;
+        for revision in self.revisions()?.into_iter().rev() {
+            // One that was removed meanwhile is none.
+            keys.extend(self.bundle(revision.number).ok().map(|bundle| bundle.key().clone()));
+        }
+        let mut seen = BTreeSet::new();
+        keys.retain(|key| seen.insert(key.public().to_vec()));
+        Ok(keys)
+    }
+
     /// What is damaged, was moved aside, or is newer than this program.
     ///
     /// # Errors
@@ -141,6 +161,7 @@ impl CertificateStore {
         findings.extend(record::set_aside(&self.rev(), name)?);
         findings.extend(record::damage::<CertState>(&self.state_file(), name)?);
         findings.extend(record::damage::<LastNumber>(&self.last_file(), name)?);
+        findings.extend(record::damage::<CsrRecord>(&csr::json(&self.dir), name)?);
         match order::read(&self.dir) {
             Ok(Read::Broken(reason)) => {
                 findings.push(warning(name, format!("the order under way is lost: {reason}")));

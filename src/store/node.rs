@@ -210,7 +210,7 @@ impl Store {
     }
 
     /// Held for a moment, inside any other lock.
-    fn lock_node(&self) -> Result<Lock, Error> {
+    pub(super) fn lock_node(&self) -> Result<Lock, Error> {
         self.check_writable()?;
         Ok(Lock::acquire_blocking(&self.node().join("lock"))?)
     }

@@ -12,7 +12,7 @@ use super::{Error, PRIVATE_FILE};
 use crate::cert;
 use crate::cert::bundle::{Bundle, PrivateKey, digest_hex};
 use crate::fs::{self, Owner, StagedDir};
-use crate::state::{Revision, SCHEMA};
+use crate::state::{Origin, Revision, SCHEMA};
 
 const CERT: &str = "cert.pem";
 const CHAIN: &str = "chain.pem";
@@ -129,7 +129,11 @@ pub(super) fn look(dir: &Path, number: u64) -> Result<Seen, Error> {
                 leaf: bundle.leaf().clone(),
                 chain_length: bundle.chain().len() - 1,
                 committed_at: Timestamp::try_from(committed_at).unwrap_or(Timestamp::UNIX_EPOCH),
-                origin: "rebuilt from its files".to_owned(),
+                origin: if bundle.leaf().is_placeholder() {
+                    Origin::Placeholder
+                } else {
+                    Origin::Other("rebuilt from its files".to_owned())
+                },
             };
             Seen::Rebuilt(Box::new(Meta { revision, files: files.digests() }), why)
         }
@@ -206,4 +210,42 @@ pub(super) fn fill(staged: &StagedDir, bundle: &Bundle, revision: Revision) -> R
         return Err(not_the_same(reason.to_owned()));
     }
     record::write(&staged.path().join(META), Meta { revision, files: files.digests() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(origin: Option<&str>) -> (String, Revision) {
+        let mut text = include_str!("fixtures/meta-1.json").to_owned();
+        if let Some(origin) = origin {
+            let old = "https://acme-v02.api.letsencrypt.org/acme/cert/04aabb";
+            text = text.replace(old, origin);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().canonicalize().unwrap().join(META);
+        std::fs::write(&path, &text).unwrap();
+        let meta = record::read::<Meta>(&path).unwrap().whole().expect("an older record is read");
+        record::write(&path, meta.clone()).unwrap();
+        (std::fs::read_to_string(&path).unwrap(), meta.revision)
+    }
+
+    #[test]
+    fn the_origin_of_an_older_record_is_read_and_written_as_it_was() {
+        let url = "https://acme-v02.api.letsencrypt.org/acme/cert/04aabb";
+        let rebuilt = "rebuilt from its files";
+        for (text, origin) in [
+            (url, Origin::Authority { url: url.to_owned() }),
+            (rebuilt, Origin::Other(rebuilt.to_owned())),
+            ("placeholder", Origin::Placeholder),
+            ("upload", Origin::Upload),
+            ("", Origin::Other(String::new())),
+        ] {
+            let (written, revision) = meta(Some(text));
+            assert_eq!(revision.origin, origin);
+            assert!(written.contains(&format!("\"origin\": \"{text}\"")), "{written}");
+        }
+        let (_, revision) = meta(None);
+        assert_eq!((revision.number, revision.is_placeholder()), (7, false));
+    }
 }

@@ -1,5 +1,7 @@
 #[cfg(debug_assertions)]
 mod crash;
+#[cfg(debug_assertions)]
+mod csr;
 mod damage;
 
 use std::collections::BTreeSet;

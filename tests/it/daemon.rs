@@ -284,3 +284,42 @@ async fn an_idle_daemon_does_not_wake() {
     let woken = switches(&daemon) - before;
     assert!(woken <= 2, "woke {woken} times within 5 s of nothing to do");
 }
+
+/// Waits until something makes it move.
+async fn until_moved(daemon: &Server, what: impl FnOnce()) {
+    until_idle(daemon).await;
+    let before = switches(daemon);
+    what();
+    until("it moves", LIMIT, async || (switches(daemon) > before + 5).then_some(())).await;
+}
+
+fn has_thread(daemon: &Server, name: &str) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
+    tasks
+        .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok())
+        .any(|comm| comm.trim() == name)
+}
+
+#[tokio::test]
+async fn an_upload_wakes_it_also_into_a_folder_that_was_made_anew() {
+    let host = Host::live().await;
+    let folder = host.state_dir().join("drop/pbx");
+    std::fs::create_dir_all(&folder).unwrap();
+    let daemon = host.start_daemon();
+    until_watching(&host).await;
+    until_moved(&daemon, || std::fs::write(folder.join("a.pem"), "A").unwrap()).await;
+    until_moved(&daemon, || std::fs::remove_dir_all(host.state_dir().join("drop")).unwrap()).await;
+    until_moved(&daemon, || std::fs::create_dir_all(&folder).unwrap()).await;
+    until_moved(&daemon, || std::fs::write(folder.join("b.pem"), "B").unwrap()).await;
+    assert!(!has_thread(&daemon, "poll"), "nothing is polled that need not be");
+}
+
+#[tokio::test]
+async fn a_folder_on_a_share_is_looked_at_now_and_then() {
+    let host = Host::live().await;
+    let service = host.service_table(&host.reload(), "");
+    host.configure(&format!("{}watch = \"poll\"\n{service}", host.head()));
+    let daemon = host.start_daemon();
+    until_watching(&host).await;
+    until("a thread looks", LIMIT, async || has_thread(&daemon, "poll").then_some(())).await;
+}

@@ -5,17 +5,21 @@
 mod acme_flow;
 mod acme_pebble;
 mod ca;
+mod confine;
 mod crash;
 mod daemon;
+mod drop_folder;
 mod habits;
 mod host;
 mod hostile;
 mod lab;
 mod licences;
 mod line;
+mod manual_plan;
 mod mishaps;
 mod ranks;
 mod source;
+mod upload;
 mod verbs;
 
 #[path = "../real/mod.rs"]

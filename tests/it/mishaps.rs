@@ -205,7 +205,7 @@ async fn an_order_whose_certificate_is_stored_already_is_over() {
             key: PrivateKey::from_pem(bundle.key().to_pem().as_bytes()).unwrap(),
             started_at: revision.committed_at,
             stage: Stage::Downloaded {
-                certificate: revision.origin,
+                certificate: revision.origin.to_string(),
                 chain: format!("{}{}", bundle.cert_pem(), bundle.chain_pem()),
             },
         })

@@ -123,7 +123,7 @@ fn answers(control: &Path) -> bool {
     output.is_ok_and(|o| String::from_utf8_lossy(&o.stdout).contains("uptime:"))
 }
 
-fn profiles(pair: &Pair) -> String {
+pub fn profiles(pair: &Pair) -> String {
     format!(
         "[server:default]
 method = TLSv1.2+

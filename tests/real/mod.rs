@@ -9,14 +9,19 @@ pub mod kamailio;
 pub mod nginx;
 pub mod pair;
 pub mod pebble;
+pub mod postfix;
 pub mod process;
+pub mod registrar;
+pub mod sink;
 pub mod site;
 pub mod tls;
 
+mod alerts;
 mod broken;
 mod done;
 mod line;
 mod smoke;
+mod upload;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

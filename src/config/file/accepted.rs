@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::source::{self, Source};
 use super::{Options, Problems, folder, hash, interpret};
 use crate::config::Config;
+use crate::config::alerts::{CommandSpec, Way};
 use crate::fs::Owner;
 
 const SCHEMA: u32 = 1;
@@ -77,9 +78,9 @@ pub struct Accepted {
 /// A hook that is not run.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Withheld {
-    /// The service that has it.
+    /// The service that has it; `alerts` for a channel.
     pub service: String,
-    /// `test`, `reload` or `recover`.
+    /// `test`, `reload`, `recover` or `command`.
     pub event: &'static str,
     /// Program and arguments.
     pub argv: Vec<String>,
@@ -190,6 +191,16 @@ fn withhold(config: &mut Config, named: &BTreeSet<Vec<String>>) -> Vec<Withheld>
             if let Some(argv) = hook.take_if(|argv| !named.contains(argv)) {
                 withheld.push(Withheld { service: service.name.clone(), event, argv });
             }
+        }
+    }
+    let alerts = std::mem::take(&mut config.alerts.channels);
+    for channel in alerts {
+        match channel.way {
+            Way::Command(CommandSpec { run }) if !named.contains(&run) => {
+                let service = "alerts".to_owned();
+                withheld.push(Withheld { service, event: "command", argv: run });
+            }
+            _ => config.alerts.channels.push(channel),
         }
     }
     withheld

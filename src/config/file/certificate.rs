@@ -14,12 +14,13 @@ const MOST_NAMES: usize = 100;
 /// Reads the certificate keys of `[defaults]` for their own sake.
 pub(super) fn check_defaults<'a>(walk: &mut Walk<'a>, defaults: Table<'a>) {
     // Each notes its own problem.
-    let _ = walk.optional(&defaults, "names", names);
+    let upload = upload::read(walk, &defaults);
+    let manual = matches!(&upload, Ok(upload) if upload.source == Source::Manual);
+    let _ = walk.optional(&defaults, "names", |walk, value| names(walk, value, manual));
     let _ = walk.optional(&defaults, "key", key);
     let _ = walk.optional(&defaults, "min-age", min_age);
     let _ = walk.optional(&defaults, "issuer", one_issuer);
     let _ = walk.optional(&defaults, "challenge", Walk::strings);
-    let _ = upload::read(walk, &defaults);
 }
 
 /// Reads every certificate.
@@ -62,16 +63,17 @@ fn read<'a>(
         Err(reported) => Err(*reported),
     };
     let why = "write what it is for, such as names = [\"pbx.example.com\"]";
-    let identifiers = walk.required(table, "names", names, why);
-    let key = walk.optional(table, "key", key);
-    let min_age = walk.optional(table, "min-age", min_age);
     let upload = upload::read(walk, table);
     let manual = matches!(&upload, Ok(upload) if upload.source == Source::Manual);
+    let read = |walk: &mut Walk<'a>, value| names(walk, value, manual);
+    let identifiers = walk.required(table, "names", read, why);
+    let key = walk.optional(table, "key", key);
+    let min_age = walk.optional(table, "min-age", min_age);
     let issuer = if manual { Ok(None) } else { issuer_of(walk, table, issuers).map(Some) };
     let challenges = challenges_of(walk, table, challenges);
     if let (Ok(identifiers), Ok(issuer)) = (&identifiers, &issuer) {
         let issuer = issuer.as_ref().and_then(|name| issuers.sound().find(|i| i.name == *name));
-        check_names(walk, identifiers, issuer, manual);
+        warn_of_names(walk, identifiers, issuer);
     }
     let (name, upload) = (name?, upload?);
     Ok(CertSpec {
@@ -86,7 +88,7 @@ fn read<'a>(
     })
 }
 
-fn names<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Vec<At<Identifier>>> {
+fn names<'a>(walk: &mut Walk<'a>, value: Value<'a>, manual: bool) -> Read<Vec<At<Identifier>>> {
     let written = walk.strings(value)?;
     if written.len() > MOST_NAMES {
         let text = format!("{} names are too many: at most {MOST_NAMES}", written.len());
@@ -95,7 +97,7 @@ fn names<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Vec<At<Identifier>>>
     let mut names: Vec<At<Identifier>> = Vec::new();
     let mut sound = Ok(());
     for At { at, it } in written {
-        match name(walk, at, &it, &names) {
+        match name(walk, at, &it, &names, manual) {
             Ok(name) => names.push(At { at, it: name }),
             Err(reported) => sound = Err(reported),
         }
@@ -108,11 +110,19 @@ fn name(
     at: super::walk::Place,
     written: &str,
     before: &[At<Identifier>],
+    manual: bool,
 ) -> Read<Identifier> {
     let name: Identifier = match written.parse::<Identifier>() {
         Ok(name) => name,
         Err(e) => return Err(walk.problem(at, e.to_string())),
     };
+    if name.is_wildcard() && !manual {
+        let text = format!(
+            "{written:?} is a wildcard: CAs give it by the challenge dns-01 only, which is not \
+             built yet; write each name, or source = \"manual\" to upload it"
+        );
+        return Err(walk.problem(at, text));
+    }
     match before.iter().find(|other| other.it == name) {
         Some(_) => Err(walk.problem(at, format!("{written:?} stands twice in names; keep one"))),
         None => Ok(name),
@@ -188,22 +198,10 @@ fn challenges_of<'a>(
     sound.map(|()| chosen)
 }
 
-fn check_names(
-    walk: &mut Walk<'_>,
-    names: &[At<Identifier>],
-    issuer: Option<&IssuerSpec>,
-    manual: bool,
-) {
+fn warn_of_names(walk: &mut Walk<'_>, names: &[At<Identifier>], issuer: Option<&IssuerSpec>) {
     let public = issuer.is_some_and(|issuer| issuer.trust_anchor.is_none());
     for At { at, it } in names {
         let text = it.to_string();
-        if it.is_wildcard() && !manual {
-            let text = format!(
-                "{text:?} is a wildcard: CAs give it by the challenge dns-01 only, which is not \
-                 built yet; write each name, or source = \"manual\""
-            );
-            walk.problem(*at, text);
-        }
         if suspect::is_example(&text) {
             walk.warning(*at, format!("{text:?} is an example: write your own name"));
         } else if let (true, Some(reason)) = (public, suspect::is_private(it)) {

@@ -31,20 +31,23 @@ pub(super) fn read<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Vec<Writte
     read.into_iter().collect()
 }
 
-/// The endpoint of a preset, once for each certificate.
-pub(super) fn preset(url: &str, at: Place, certificates: &[String]) -> Vec<Written> {
-    let Ok((protocol, host, port)) = address(url) else {
-        unreachable!("the address {url} is ours");
-    };
-    let written = |certificate: &String| Written {
-        at,
-        protocol,
-        host: host.clone(),
-        port,
-        sni: Sni::ByHost,
-        certificate: Some(At { at, it: certificate.clone() }),
-    };
-    certificates.iter().map(written).collect()
+/// The endpoints of a preset, each once for each certificate.
+pub(super) fn preset(urls: &[&str], at: Place, certificates: &[String]) -> Vec<Written> {
+    let mut all = Vec::new();
+    for url in urls {
+        let Ok((protocol, host, port)) = address(url) else {
+            unreachable!("the address {url} is ours");
+        };
+        all.extend(certificates.iter().map(|certificate| Written {
+            at,
+            protocol,
+            host: host.clone(),
+            port,
+            sni: Sni::ByHost,
+            certificate: Some(At { at, it: certificate.clone() }),
+        }));
+    }
+    all
 }
 
 /// Settles which certificate is expected, and which name is sent.

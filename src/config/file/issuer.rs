@@ -175,7 +175,8 @@ fn profile<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<String> {
     Ok(it)
 }
 
-fn proxy<'a>(walk: &mut Walk<'a>, table: &Table<'a>) -> Read<Option<Proxy>> {
+/// `proxy` and `proxy-auth-file` of a table.
+pub(super) fn proxy<'a>(walk: &mut Walk<'a>, table: &Table<'a>) -> Read<Option<Proxy>> {
     let url = walk.optional(table, "proxy", proxy_url);
     let auth_file = walk.optional(table, "proxy-auth-file", |walk, value| {
         secret(walk, value, "one line user:password", |text| {
@@ -213,7 +214,7 @@ fn proxy_url<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<String> {
     Ok(it.trim_end_matches('/').to_owned())
 }
 
-fn has_credentials(url: &Url) -> bool {
+pub(super) fn has_credentials(url: &Url) -> bool {
     !url.username().is_empty() || url.password().is_some()
 }
 
@@ -236,7 +237,7 @@ fn eab<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Eab> {
 }
 
 /// A file that only root or we may read; `wanted` says what must be in it.
-fn secret<'a>(
+pub(super) fn secret<'a>(
     walk: &mut Walk<'a>,
     value: Value<'a>,
     wanted: &str,

@@ -25,6 +25,7 @@ pub const TOP: Section = Section {
         "defaults",
         "certificate",
         "service",
+        "alerts",
     ],
 };
 
@@ -79,6 +80,16 @@ pub const DEFAULTS: Section = Section {
         "reload",
         "test",
         "recover",
+        "busy",
+        "class",
+        "exec-prefix",
+        "deploy-window",
+        "freeze",
+        "disruptive",
+        "deploy-deadline",
+        "clients",
+        "sip-domain",
+        "strict-lint",
         "endpoint",
         "proof-timeout",
         "hook-timeout",
@@ -117,6 +128,16 @@ pub const SERVICE: Section = Section {
         "reload",
         "test",
         "recover",
+        "busy",
+        "class",
+        "exec-prefix",
+        "deploy-window",
+        "freeze",
+        "disruptive",
+        "deploy-deadline",
+        "clients",
+        "sip-domain",
+        "strict-lint",
         "endpoint",
         "proof-timeout",
         "hook-timeout",
@@ -130,9 +151,92 @@ pub const TARGET: Section =
 /// Where to look.
 pub const ENDPOINT: Section = Section { title: "endpoint", keys: &["url", "sni", "certificate"] };
 
+/// Who is told.
+pub const ALERTS: Section = Section {
+    title: "[alerts]",
+    keys: &[
+        "email",
+        "webhook",
+        "command",
+        "syslog",
+        "journal",
+        "sip",
+        "heartbeat-url",
+        "heartbeat-url-file",
+        "quiet",
+        "proxy",
+        "proxy-auth-file",
+    ],
+};
+
+/// A mail server, and who reads what it takes.
+pub const EMAIL: Section = Section {
+    title: "email",
+    keys: &[
+        "to",
+        "from",
+        "server",
+        "port",
+        "tls",
+        "user",
+        "password-file",
+        "trust-anchor",
+        "level",
+    ],
+};
+
+/// An HTTP address.
+pub const WEBHOOK: Section = Section {
+    title: "webhook",
+    keys: &["url", "url-file", "format", "header-file", "trust-anchor", "level"],
+};
+
+/// A program of the operator.
+pub const COMMAND: Section = Section { title: "command", keys: &["run", "level"] };
+
+/// A log.
+pub const SYSLOG: Section = Section { title: "syslog", keys: &["facility", "address", "level"] };
+
+/// journald.
+pub const JOURNAL: Section = Section { title: "journal", keys: &["level"] };
+
+/// An extension of the telephone system.
+pub const SIP: Section = Section {
+    title: "sip",
+    keys: &[
+        "to",
+        "from",
+        "server",
+        "transport",
+        "user",
+        "password-file",
+        "sni",
+        "trust-anchor",
+        "level",
+    ],
+};
+
 /// Every table, in the order of the documentation.
-pub const SECTIONS: [Section; 11] =
-    [TOP, ACME, ISSUER, EAB, CHALLENGE, HTTP_01, DEFAULTS, CERTIFICATE, SERVICE, TARGET, ENDPOINT];
+pub const SECTIONS: [Section; 18] = [
+    TOP,
+    ACME,
+    ISSUER,
+    EAB,
+    CHALLENGE,
+    HTTP_01,
+    DEFAULTS,
+    CERTIFICATE,
+    SERVICE,
+    TARGET,
+    ENDPOINT,
+    ALERTS,
+    EMAIL,
+    WEBHOOK,
+    COMMAND,
+    SYSLOG,
+    JOURNAL,
+    SIP,
+];
 
 /// The candidate that was probably meant, if one is near enough.
 pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
@@ -155,7 +259,7 @@ mod tests {
         assert_eq!(nearest("nmae", keys()), Some("name"));
         assert_eq!(nearest("min_age", keys()), Some("min-age"));
         assert_eq!(nearest("Issuer", keys()), Some("issuer"));
-        assert_eq!(nearest("deploy-window", keys()), None);
+        assert_eq!(nearest("heartbeat-url", keys()), None);
     }
 
     #[test]

@@ -6,13 +6,17 @@ use std::time::Duration;
 use super::endpoint::{self, Written};
 use super::target::{self, Owned};
 use super::walk::{At, Declared, Read, Reported, Table, Value, Walk, listed};
-use super::{disk, keys};
-use crate::config::kind::{Kind, Preset};
+use super::{calm, clients, disk, keys};
+use crate::config::kind::{Class, Kind, Preset};
 use crate::config::{CertSpec, Endpoint, ServiceSpec};
 
 /// Bounds and defaults: proof within 30 s, a hook within 60 s.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(30);
 const HOOK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The same for what takes a restart.
+const RESTART_PROOF_TIMEOUT: Duration = Duration::from_secs(120);
+const RESTART_HOOK_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A service and the paths that it replaces.
 #[derive(Debug)]
@@ -27,9 +31,13 @@ pub(super) fn check_defaults<'a>(walk: &mut Walk<'a>, defaults: Table<'a>) {
     let _ = walk.optional(&defaults, "kind", kind);
     let _ = walk.optional(&defaults, "certificate", Walk::strings);
     let _ = walk.optional(&defaults, "user", user);
-    for key in ["reload", "test", "recover"] {
+    for key in ["reload", "test", "recover", "busy"] {
         let _ = walk.optional(&defaults, key, argv);
     }
+    let _ = walk.optional(&defaults, "class", class);
+    let _ = walk.optional(&defaults, "exec-prefix", exec_prefix);
+    let _ = calm::read(walk, &defaults);
+    let _ = clients::read(walk, &defaults);
     let _ = walk.optional(&defaults, "endpoint", endpoint::read);
     let _ = walk.optional(&defaults, "proof-timeout", timeout);
     let _ = walk.optional(&defaults, "hook-timeout", timeout);
@@ -46,7 +54,7 @@ pub(super) fn read_all<'a>(
     let mut services = Declared { names: Vec::new(), read: Vec::new() };
     for table in walk.array_tables(roots, "service", keys::SERVICE, defaults) {
         walk.refuse_unknown_keys(&table);
-        let why = "say what it is: \"kamailio\", \"nginx\" or \"custom\"";
+        let why = "say what it is: \"asterisk\", \"kamailio\", \"nginx\" ... or \"custom\"";
         let kind = walk.required(&table, "kind", kind, why);
         let name = walk.optional(&table, "name", |walk, value| {
             let name = walk.string(value)?;
@@ -79,6 +87,10 @@ fn read<'a>(
     let hook_timeout = walk.optional(table, "hook-timeout", timeout);
     let written_user = walk.optional(table, "user", user);
     let written_endpoints = walk.optional(table, "endpoint", endpoint::read);
+    let written_class = walk.optional(table, "class", class);
+    let exec_prefix = walk.optional(table, "exec-prefix", exec_prefix);
+    let calm = calm::read(walk, table);
+    let clients = clients::read(walk, table);
     let preset = kind.map(Kind::preset);
     let hooks = hooks(walk, table, preset);
     // What a kind presets cannot be filled in without it.
@@ -97,6 +109,12 @@ fn read<'a>(
     let (name, chosen, layout, hooks) = (name.clone()?.it, chosen?, layout?, hooks?);
     let owned: Vec<Owned> = chosen.iter().flat_map(|name| layout.owned(name)).collect();
     disk::check_targets(walk, &owned);
+    let clients = clients?;
+    let class = written_class?.or(preset.map(|preset| preset.class)).unwrap_or(Class::Hot);
+    let (proof, hook) = match class {
+        Class::Hot | Class::Drain => (PROOF_TIMEOUT, HOOK_TIMEOUT),
+        Class::Restart => (RESTART_PROOF_TIMEOUT, RESTART_HOOK_TIMEOUT),
+    };
     let spec = ServiceSpec {
         name,
         kind,
@@ -106,9 +124,16 @@ fn read<'a>(
         test: hooks.test,
         reload: hooks.reload,
         recover: hooks.recover,
+        busy: hooks.busy,
+        class,
+        calm: calm?,
+        exec_prefix: exec_prefix?.unwrap_or_default(),
+        clients: clients.families,
+        sip_domains: clients.sip_domains,
+        strict_lint: clients.strict,
         endpoints: endpoints?,
-        proof_timeout: proof_timeout?.unwrap_or(PROOF_TIMEOUT),
-        hook_timeout: hook_timeout?.unwrap_or(HOOK_TIMEOUT),
+        proof_timeout: proof_timeout?.unwrap_or(proof),
+        hook_timeout: hook_timeout?.unwrap_or(hook),
     };
     warn_of_unwatched(walk, table, &spec);
     Ok(Served { spec, owned })
@@ -116,6 +141,28 @@ fn read<'a>(
 
 fn kind<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Kind> {
     walk.word(value, Kind::named, &Kind::ALL.map(Kind::word))
+}
+
+fn class<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Class> {
+    let words = Class::ALL.map(Class::word);
+    walk.word(value, |word| Class::ALL.into_iter().find(|class| class.word() == word), &words)
+}
+
+/// A hook splits it at spaces: nothing that a shell could see more in.
+fn exec_prefix<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Vec<String>> {
+    let wanted = "a list of words, such as [\"docker\", \"exec\", \"asterisk\"]";
+    let mut words = Vec::new();
+    for value in walk.elements(value, wanted)? {
+        let At { at, it } = walk.string(value)?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%".contains(c);
+        if !it.chars().all(plain) {
+            let text =
+                format!("{it:?} in exec-prefix: only letters, digits and -_./:=@,+% are safe");
+            return Err(walk.problem(at, text));
+        }
+        words.push(it);
+    }
+    Ok(words)
 }
 
 fn timeout<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Duration> {
@@ -174,6 +221,7 @@ struct Hooks {
     test: Option<Vec<String>>,
     reload: Option<Vec<String>>,
     recover: Option<Vec<String>>,
+    busy: Option<Vec<String>>,
 }
 
 /// One hook serves all events of a kind; `custom` runs what it is told.
@@ -181,9 +229,10 @@ fn hooks<'a>(walk: &mut Walk<'a>, table: &Table<'a>, preset: Read<Option<&Preset
     let test = walk.optional(table, "test", argv);
     let reload = walk.optional(table, "reload", argv);
     let recover = walk.optional(table, "recover", argv);
-    let (test, reload, recover) = (test?, reload?, recover?);
+    let busy = walk.optional(table, "busy", argv);
+    let (test, reload, recover, busy) = (test?, reload?, recover?, busy?);
     let Some(preset) = preset? else {
-        return Ok(Hooks { test, recover: recover.or_else(|| reload.clone()), reload });
+        return Ok(Hooks { test, recover: recover.or_else(|| reload.clone()), reload, busy });
     };
     let reload = match reload {
         Some(reload) => reload,
@@ -195,11 +244,13 @@ fn hooks<'a>(walk: &mut Walk<'a>, table: &Table<'a>, preset: Read<Option<&Preset
     Ok(Hooks {
         test: test.or_else(|| preset.tests.then(|| reload.clone())),
         recover: recover.or_else(|| Some(reload.clone())),
+        busy: busy.or_else(|| preset.counts_calls.then(|| reload.clone())),
         reload: Some(reload),
     })
 }
 
-fn argv<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Vec<String>> {
+/// A program and its arguments.
+pub(super) fn argv<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Vec<String>> {
     let wanted = "a list of the program and its arguments: no shell reads it";
     let elements = walk.elements(value, wanted)?;
     if elements.is_empty() {
@@ -237,7 +288,7 @@ fn endpoints(
     let specs = chosen.iter().map(spec).collect::<Read<Vec<_>>>()?;
     let written = match (written, preset) {
         (Some(written), _) => written,
-        (None, Some(preset)) => endpoint::preset(preset.endpoint, table.at, chosen),
+        (None, Some(preset)) => endpoint::preset(preset.endpoints, table.at, chosen),
         (None, None) => Vec::new(),
     };
     endpoint::settle(walk, &written, &specs)

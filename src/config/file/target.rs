@@ -87,7 +87,10 @@ fn layout(
     dir: Option<At<PathBuf>>,
     files: Option<Vec<At<Target>>>,
 ) -> Read<Layout> {
-    let preset_dir = || preset.map(|p| At { at: table.at, it: PathBuf::from(p.target_dir) });
+    let preset_dir = || {
+        let dir = preset.and_then(|p| p.target_dir)?;
+        Some(At { at: table.at, it: PathBuf::from(dir) })
+    };
     let bare = |files: &[At<Target>]| files.iter().all(|t| is_bare(&t.it.path));
     match (dir, files) {
         (dir, None) => {
@@ -97,11 +100,23 @@ fn layout(
                            content = \"privkey\" }]";
                 return Err(walk.missing(table, "target", why));
             };
-            let dir = dir.unwrap_or(At { at: table.at, it: preset.target_dir.into() });
             for group in preset.files.iter().filter_map(|file| file.group) {
                 disk::check_group(walk, &At { at: table.at, it: group.to_owned() })?;
             }
-            Ok(Layout::Folder { dir, files: preset_files(preset) })
+            let files = preset_files(preset);
+            let bare = |t: Target| Target {
+                path: t.path.file_name().map_or(t.path.clone(), Into::into),
+                ..t
+            };
+            match dir.or_else(preset_dir) {
+                Some(dir) => {
+                    Ok(Layout::Folder { dir, files: files.into_iter().map(bare).collect() })
+                }
+                None => {
+                    let at = |it| At { at: table.at, it };
+                    Ok(Layout::Files(files.into_iter().map(at).collect()))
+                }
+            }
         }
         (Some(dir), Some(files)) => {
             let mut sound = Ok(());

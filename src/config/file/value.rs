@@ -199,7 +199,7 @@ pub(super) fn unfit(path: &Path) -> Option<&'static str> {
 }
 
 /// A span of time as people write it. Days have 24 hours; months and years have no length.
-fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Option<Duration> {
     let span = jiff::fmt::friendly::SpanParser::new().parse_span(text.trim()).ok()?;
     let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
     Duration::try_from(duration).ok()

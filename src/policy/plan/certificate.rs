@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Action, Reason, Wait, Why};
+use super::{Action, Reason, Wait, Why, manual};
 use crate::cert::Identifier;
-use crate::config::{CertSpec, IssuerSpec};
+use crate::config::{CertSpec, IssuerSpec, Source};
 use crate::policy::budget::{self, Order};
 use crate::policy::schedule::{
     DAY, Due, HOUR, LONGEST_BACK_OFF, LONGEST_RETRY_AFTER, Seed, after, ask_at, date, emergency_at,
@@ -49,10 +49,29 @@ pub fn next(
     seed: &Seed,
     now: Timestamp,
 ) -> Action {
+    if spec.source == Source::Manual {
+        return manual::next_manual(spec, seen, now);
+    }
     if let Some(wait) = clock(seen.time, now) {
         return Action::Wait(wait);
     }
-    let case = Case { issuer, seen, wish: wish(spec, issuer), now };
+    match at_the_ca(spec, issuer, seen, seed, now) {
+        // A try at the CA comes first: a placeholder is for the time between two of them.
+        Action::Wait(wait) if spec.source == Source::Auto && seen.unreachable => {
+            manual::stand_in(spec, seen, wait, now)
+        }
+        action => action,
+    }
+}
+
+fn at_the_ca(
+    spec: &CertSpec,
+    issuer: &IssuerSpec,
+    seen: &Observed,
+    seed: &Seed,
+    now: Timestamp,
+) -> Action {
+    let case = Case { issuer, seen, newest: seen.certificate(), wish: wish(spec, issuer), now };
     let ask_at = case.ask_at();
     if ask_at.is_some_and(|at| at <= now) {
         return Action::AskRenewalInfo;
@@ -74,7 +93,7 @@ pub fn next(
 
 /// A time that is certainly wrong, or is not trusted just after boot, is waited out. One that is
 /// never synchronised must not stop renewals for ever.
-fn clock(time: Time, now: Timestamp) -> Option<Wait> {
+pub(super) fn clock(time: Time, now: Timestamp) -> Option<Wait> {
     if now < time.floor {
         let text = format!(
             "the clock says {}, which is before {}: it is wrong; set it",
@@ -108,6 +127,8 @@ fn not_due(due: &Due, ask_at: Option<Timestamp>) -> Wait {
 struct Case<'a> {
     issuer: &'a IssuerSpec,
     seen: &'a Observed,
+    /// A placeholder is none.
+    newest: Option<&'a Revision>,
     wish: Asked,
     now: Timestamp,
 }
@@ -116,7 +137,7 @@ impl Case<'_> {
     /// When and why a certificate is to be ordered.
     fn due(&self, seed: &Seed) -> Due {
         let now = |reason| Due { at: self.now, reason };
-        let Some(newest) = &self.seen.newest else { return now(Reason::Missing) };
+        let Some(newest) = self.newest else { return now(Reason::Missing) };
         let validity = newest.leaf.validity;
         if self.forced(newest) {
             return now(Reason::Forced);
@@ -152,7 +173,7 @@ impl Case<'_> {
     /// emergency point, where the answer changes nothing, and never for an expired certificate
     /// (RFC 9773 section 4.3).
     fn ask_at(&self) -> Option<Timestamp> {
-        let newest = self.seen.newest.as_ref()?;
+        let newest = self.newest?;
         if !self.ours(newest) || in_emergency(newest.leaf.validity, self.now) {
             return None;
         }
@@ -166,7 +187,7 @@ impl Case<'_> {
     /// The certID to name in the order: of a certificate of this CA that shares a name, once the
     /// CA has shown that it offers renewal information, unless it refused exactly this.
     fn replaces(&self) -> Option<String> {
-        let newest = self.seen.newest.as_ref().filter(|newest| self.ours(newest))?;
+        let newest = self.newest.filter(|newest| self.ours(newest))?;
         let ari = self.seen.state.ari.as_ref()?;
         let shares = !newest.leaf.identifiers.is_disjoint(&self.wish.identifiers);
         let refused = self.seen.state.without_replaces.as_deref() == Some(ari.cert_id.as_str());
@@ -180,7 +201,7 @@ impl Case<'_> {
 
     /// The order as the budget sees it. Exempt is what names its predecessor inside the window.
     fn order(&self, reason: &Reason, replaces: bool) -> Order<'_> {
-        let newest = self.seen.newest.as_ref();
+        let newest = self.newest;
         let lifetime = newest.map_or(USUAL_LIFETIME, |newest| newest.leaf.validity.lifetime());
         let in_window = newest.zip(self.seen.state.ari.as_ref()).is_some_and(|(newest, ari)| {
             valid_window(ari, &newest.leaf)
@@ -239,7 +260,7 @@ impl Case<'_> {
         if !for_this || forced {
             return None;
         }
-        let emergency_at = self.seen.newest.as_ref().map(|n| emergency_at(n.leaf.validity));
+        let emergency_at = self.newest.map(|n| emergency_at(n.leaf.validity));
         let emergency = emergency_at.is_some_and(|at| at <= self.now);
         let longest = if emergency { HOUR } else { LONGEST_BACK_OFF };
         let lasts = crate::cert::span(last.at, backoff.retry_at?).min(longest);
@@ -269,7 +290,7 @@ impl Case<'_> {
     /// and not for an order that the CA has already.
     fn rehearses(&self) -> bool {
         let state = &self.seen.state;
-        let newest = self.seen.newest.as_ref();
+        let newest = self.newest;
         let late = newest.is_some_and(|newest| {
             let validity = newest.leaf.validity;
             in_emergency(validity, self.now) || validity.left(self.now) < HOUR * 12

@@ -1,6 +1,7 @@
 //! The next step of a service.
 
 mod damage;
+mod placeholder;
 mod rest;
 
 use std::time::Duration;
@@ -10,8 +11,9 @@ use jiff::Timestamp;
 use self::damage::{damaged, quiet_at};
 use self::rest::{joined, look_at};
 use super::{DeployReason, ServiceAction, Wait, Why};
-use crate::cert::{Leaf, span};
+use crate::cert::{Leaf, Validity, span};
 use crate::config::ServiceSpec;
+use crate::policy::calm::{self, Leave};
 use crate::policy::schedule::{
     DAY, HOUR, MINUTE, Seed, after, before, date, frees_at, holds_until,
 };
@@ -35,7 +37,7 @@ pub fn next_service(
     if !certificates.is_empty() {
         return ServiceAction::Mend { certificates };
     }
-    match deploy(seen, now) {
+    match deploy(spec, seen, now) {
         Ok(action) => return action,
         Err(more) => waits.extend(more),
     }
@@ -56,7 +58,11 @@ fn noted(pair: &PairSeen, now: Timestamp) -> Option<Timestamp> {
 ///
 /// Automatic ones follow the last reload by 5 minutes, so that certificates that come together
 /// share one; a person does not wait, nor does an upload, and takes along what is ready.
-fn deploy(seen: &ServiceSeen, now: Timestamp) -> Result<ServiceAction, Vec<Wait>> {
+fn deploy(
+    spec: &ServiceSpec,
+    seen: &ServiceSeen,
+    now: Timestamp,
+) -> Result<ServiceAction, Vec<Wait>> {
     let mut ready = Vec::new();
     let mut waits = Vec::new();
     let mut uploaded = false;
@@ -76,14 +82,53 @@ fn deploy(seen: &ServiceSeen, now: Timestamp) -> Result<ServiceAction, Vec<Wait>
         return Err(waits);
     };
     let last = seen.reloads.iter().filter_map(|r| holds_until(r.at, COALESCING, now)).max();
-    let waits_for_nobody = seen.by_hand || uploaded || reason == DeployReason::Forced;
-    if let Some(until) = last.filter(|_| !waits_for_nobody) {
+    let asked_for = seen.by_hand || reason == DeployReason::Forced;
+    if let Some(until) = last.filter(|_| !asked_for && !uploaded) {
         let text = format!("reloaded less than 5 minutes ago; the next reload at {}", date(until));
         waits.push(Wait { until: Some(until), why: Why::NotDue(text) });
         return Err(waits);
     }
-    let pairs = ready.into_iter().map(|(pair, _)| pair).collect();
-    Ok(ServiceAction::Deploy { pairs, reason })
+    let pairs: Vec<(String, u64)> = ready.into_iter().map(|(pair, _)| pair).collect();
+    if asked_for {
+        return Ok(ServiceAction::Deploy { pairs, reason });
+    }
+    // Whoever uploads has not allowed to drop calls.
+    match calm::leave(disturbance(spec, seen, &pairs), now) {
+        Leave::Announce(takes_place) => Ok(ServiceAction::Announce { takes_place, pairs }),
+        Leave::CountCalls => Ok(ServiceAction::CountCalls),
+        Leave::Given => Ok(ServiceAction::Deploy { pairs, reason }),
+        Leave::Later(until, why) => {
+            waits.push(Wait { until, why: Why::Calm(why) });
+            Err(waits)
+        }
+    }
+}
+
+/// What a deployment of these would disturb, and the pair that has the least time.
+fn disturbance<'a>(
+    spec: &'a ServiceSpec,
+    seen: &'a ServiceSeen,
+    pairs: &[(String, u64)],
+) -> calm::Case<'a> {
+    let ready = |pair: &&PairSeen| pairs.iter().any(|(name, _)| *name == pair.certificate);
+    let olds: Vec<Old> = seen
+        .pairs
+        .iter()
+        .filter(ready)
+        .filter_map(|pair| pair.newest.as_ref().map(|newest| Old::of(pair, seen, newest)))
+        .collect();
+    let ends = olds.iter().filter_map(|old| match old {
+        Old::Ends(validity) => Some(*validity),
+        Old::Nothing | Old::Unknown => None,
+    });
+    let revisions = pairs.iter().cloned().collect();
+    calm::Case {
+        spec,
+        old: ends.min_by_key(|validity| validity.not_after),
+        unknown: olds.iter().any(|old| matches!(old, Old::Unknown)),
+        calls: seen.calls,
+        announced: seen.announced.as_ref().filter(|a| a.revisions == revisions),
+    }
 }
 
 /// What is to be done for one certificate of a service.
@@ -118,13 +163,14 @@ fn candidate(pair: &PairSeen, seen: &ServiceSeen, now: Timestamp) -> Candidate {
     };
     let wait = held(pair, newest, old, now)
         .or_else(|| dates(pair, newest, now))
+        .or_else(|| placeholder::kept_back(pair, newest, seen, now))
         .or_else(|| quiet_at(pair, now).map(|at| Wait { until: Some(at), why: Why::Quiet }))
         .or_else(|| if at_once { None } else { automatic() });
     wait.map_or(Candidate::Ready(newest.number, reason), Candidate::Later)
 }
 
-/// A person has uploaded the newest revision, and it was not tried yet: nobody waits for anything
-/// but a hold, the dates, and files that are being written.
+/// A person has uploaded the newest revision, and it was not tried yet: it waits for nothing but a
+/// hold, the dates, files that are being written, and calls.
 fn is_fresh_upload(pair: &PairSeen, reason: DeployReason) -> bool {
     reason == DeployReason::Newer && pair.newest.as_ref().is_some_and(Revision::is_upload)
 }
@@ -168,7 +214,9 @@ fn instead(pair: &PairSeen, newest: &Revision, old: Old, now: Timestamp) -> Opti
 fn held(pair: &PairSeen, newest: &Revision, old: Old, now: Timestamp) -> Option<Wait> {
     let hold = pair.state.hold.as_ref().filter(|hold| hold.refused >= newest.number)?;
     let until = match old {
-        Old::Ends(at) if at < newest.leaf.validity.not_after => Some(before(at, DAY * 2)),
+        Old::Ends(old) if old.not_after < newest.leaf.validity.not_after => {
+            Some(before(old.not_after, DAY * 2))
+        }
         _ => None,
     };
     if until.is_some_and(|until| until <= now) {
@@ -239,12 +287,12 @@ fn foreign_leaf(pair: &PairSeen) -> Option<&Leaf> {
 fn young(pair: &PairSeen, newest: &Revision, old: Old, now: Timestamp) -> Option<Wait> {
     let validity = newest.leaf.validity;
     let age = match old {
-        Old::Ends(at) if before(at, DAY * 2) > now => pair.min_age,
+        Old::Ends(old) if before(old.not_after, DAY * 2) > now => pair.min_age,
         Old::Ends(_) | Old::Nothing => return None,
         Old::Unknown => pair.min_age.min(validity.lifetime() / 8),
     };
     let until = after(validity.not_before, age);
-    let latest = if let Old::Ends(at) = old { before(at, DAY * 2) } else { until };
+    let latest = if let Old::Ends(old) = old { before(old.not_after, DAY * 2) } else { until };
     (now < until).then(|| {
         let text = format!(
             "revision {} of {} is deployed when it is older, at {}",
@@ -308,8 +356,9 @@ fn reload_budget(
 /// What is served, or lies there, in place of the newest revision.
 #[derive(Clone, Copy, Debug)]
 enum Old {
-    /// A certificate for one of these names was seen, and ends (or ended) then.
-    Ends(Timestamp),
+    /// A certificate for one of these names was seen, with these dates; of several the one that ends
+    /// (or ended) first.
+    Ends(Validity),
     /// Everybody looked at serves nothing of use, or nothing was ever installed.
     Nothing,
     /// Something may be there that nobody has looked at.
@@ -334,8 +383,11 @@ impl Old {
         let of_use = |leaf: &&Leaf| {
             leaf.identifiers.iter().any(|held| names.iter().any(|name| held.covers(name)))
         };
+        // What a placeholder serves nobody can use: nothing is lost with it.
         let leaves = looks.iter().filter_map(|served| served.leaf()).filter(of_use);
-        leaves.map(|leaf| leaf.validity.not_after).min().map_or(Self::Nothing, Self::Ends)
+        let leaves = leaves.filter(|leaf| newest.is_placeholder() || !leaf.is_placeholder());
+        let first = leaves.map(|leaf| leaf.validity).min_by_key(|validity| validity.not_after);
+        first.map_or(Self::Nothing, Self::Ends)
     }
 }
 

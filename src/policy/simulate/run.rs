@@ -6,13 +6,13 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::{Entry, Failed, NoProgress, Outcomes, Scene, ServiceScene};
-use crate::cert::{Fingerprint, Leaf, Validity};
+use crate::cert::{Fingerprint, Leaf, PLACEHOLDER, Validity};
 use crate::policy::plan::{self, Action, DeployReason, Reason, ServiceAction, Wait};
 use crate::policy::remember;
 use crate::policy::schedule::{DAY, HOUR, Seed, WEEK, after, date, holds_until};
 use crate::state::{
-    Answer, Ari, Asked, Failure, FailureClass, FilesSeen, LedgerEvent, Promotion, ReloadRecord,
-    Revision, SCHEMA, Served, ServiceSeen, Step, Time,
+    Announcement, Answer, Ari, Asked, Calls, Failure, FailureClass, FilesSeen, LedgerEvent, Origin,
+    Promotion, ReloadRecord, Revision, SCHEMA, Served, ServiceSeen, Step, Time,
 };
 
 /// The simulation under way.
@@ -87,6 +87,7 @@ impl<'a> Run<'a> {
             match &action {
                 Action::Wait(wait) => return ahead(wait, object, now),
                 Action::AskRenewalInfo => self.ask(index, now),
+                Action::Placeholder(reason) => self.stand_in(index, reason, now),
                 Action::Rehearse(reason) => self.rehearse(index, reason, now),
                 Action::Issue { reason, exempt, .. } => self.order(index, reason, *exempt, now),
             }
@@ -136,7 +137,7 @@ impl<'a> Run<'a> {
     }
 
     fn order(&mut self, index: usize, reason: &Reason, exempt: bool, now: Timestamp) {
-        let held = self.scene.certificates[index].seen.newest.as_ref().map(|n| &n.leaf);
+        let held = self.scene.certificates[index].seen.certificate().map(|n| &n.leaf);
         let outcome = self.outcomes.order(held, exempt, now);
         if outcome.is_ok() {
             let identifiers = self.wish(index).identifiers;
@@ -147,7 +148,11 @@ impl<'a> Run<'a> {
         let outcome = outcome.and_then(|v| if v.contains(now) { Ok(v) } else { Err(bad_dates) });
         let what = match outcome {
             Ok(validity) => {
-                let number = self.commit(index, validity, now);
+                let number = self.commit(index, validity, "simulated".into(), now);
+                let seen = &mut self.scene.certificates[index].seen;
+                seen.time.floor = seen.time.floor.max(validity.not_before);
+                seen.state = remember::issued(&seen.state);
+                seen.order = None;
                 format!("revision {number}, until {}", date(validity.not_after))
             }
             Err(failed) => {
@@ -155,6 +160,13 @@ impl<'a> Run<'a> {
                 format!("the order fails ({:?})", failed.class)
             }
         };
+        self.note(index, what, reason, false, now);
+    }
+
+    fn stand_in(&mut self, index: usize, reason: &Reason, now: Timestamp) {
+        let validity = plan::placeholder_validity(now);
+        let number = self.commit(index, validity, Origin::Placeholder, now);
+        let what = format!("revision {number}, a placeholder, until {}", date(validity.not_after));
         self.note(index, what, reason, false, now);
     }
 
@@ -176,7 +188,7 @@ impl<'a> Run<'a> {
             rehearsal,
         };
         let seen = &mut self.scene.certificates[index].seen;
-        let held = seen.newest.as_ref().map(|newest| &newest.leaf);
+        let held = seen.certificate().map(|newest| &newest.leaf);
         seen.state = remember::failed(&seen.state, failure, &wish, held, self.seed, now);
         seen.order = None;
     }
@@ -189,17 +201,18 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn commit(&mut self, index: usize, validity: Validity, now: Timestamp) -> u64 {
+    fn commit(&mut self, index: usize, validity: Validity, origin: Origin, now: Timestamp) -> u64 {
         let wish = self.wish(index);
         let this = &mut self.scene.certificates[index];
         let number = this.seen.newest.as_ref().map_or(0, |newest| newest.number) + 1;
         let id = format!("simulated {} {number} {now}", this.spec.name);
+        let placeholder = origin == Origin::Placeholder;
         let leaf = Leaf {
             fingerprint: Fingerprint::of(id.as_bytes()),
             identifiers: wish.identifiers.clone(),
             validity,
             serial: format!("{number:016x}"),
-            issuer: wish.issuer.clone(),
+            issuer: if placeholder { PLACEHOLDER.to_owned() } else { wish.issuer.clone() },
             common_name: None,
             key: Some(wish.key),
             server_auth: true,
@@ -210,15 +223,12 @@ impl<'a> Run<'a> {
         let revision = Revision {
             schema: SCHEMA,
             number,
-            asked: Some(wish),
+            asked: (!placeholder).then_some(wish),
             leaf,
             chain_length: 1,
             committed_at: now,
-            origin: "simulated".to_owned(),
+            origin,
         };
-        this.seen.time.floor = this.seen.time.floor.max(validity.not_before);
-        this.seen.state = remember::issued(&this.seen.state);
-        this.seen.order = None;
         this.seen.newest = Some(revision.clone());
         let name = this.spec.name.clone();
         let pairs = self.scene.services.iter_mut().flat_map(|service| &mut service.seen.pairs);
@@ -254,6 +264,19 @@ impl<'a> Run<'a> {
             let action = plan::next_service(&this.spec, &this.seen, self.seed, now);
             let (what, why) = match &action {
                 ServiceAction::Wait(wait) => return ahead(wait, object, now),
+                ServiceAction::Announce { takes_place, pairs } => {
+                    let revisions = pairs.iter().cloned().collect();
+                    self.scene.services[index].seen.announced =
+                        Some(Announcement { at: now, takes_place: *takes_place, revisions });
+                    let what = format!("announced for {}", date(*takes_place));
+                    (what, "a reload ends calls".to_owned())
+                }
+                ServiceAction::CountCalls => {
+                    let count = self.outcomes.calls(&object, now);
+                    self.scene.services[index].seen.calls = Some(Calls { at: now, count });
+                    let what = count.map_or("unknown".to_owned(), |count| count.to_string());
+                    (format!("calls that are up: {what}"), "a reload would end them".to_owned())
+                }
                 ServiceAction::Look => {
                     self.scene.services[index].seen.looked_at = Some(now);
                     ("looked at its endpoints".to_owned(), "their last look was a while ago".into())
@@ -271,7 +294,7 @@ impl<'a> Run<'a> {
                     ("settled".to_owned(), "a switch was cut off".into())
                 }
             };
-            let routine = action == ServiceAction::Look;
+            let routine = matches!(action, ServiceAction::Look | ServiceAction::CountCalls);
             self.timeline.push(Entry { at: now, object: object.clone(), what, why, routine });
             last = Some(action);
         }

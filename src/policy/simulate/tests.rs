@@ -1,3 +1,5 @@
+mod placeholder;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -55,6 +57,13 @@ fn web(pair: PairSeen, serves: Option<&Leaf>) -> ServiceScene {
         test: None,
         reload: None,
         recover: None,
+        busy: None,
+        class: crate::config::kind::Class::Hot,
+        exec_prefix: Vec::new(),
+        clients: Vec::new(),
+        sip_domains: Vec::new(),
+        strict_lint: false,
+        calm: crate::config::calm::Calm::default(),
         endpoints: Vec::new(),
         proof_timeout: MINUTE,
         hook_timeout: MINUTE,
@@ -69,6 +78,8 @@ fn web(pair: PairSeen, serves: Option<&Leaf>) -> ServiceScene {
         seen: [(ENDPOINT.to_owned(), look)].into(),
         endpoints: [(ENDPOINT.to_owned(), "pbx".to_owned())].into(),
         by_hand: false,
+        calls: None,
+        announced: None,
     };
     ServiceScene { spec, seen }
 }
@@ -528,4 +539,57 @@ proptest! {
         // Neither did it order in circles.
         prop_assert!(clocks.orders <= 400, "{} orders", clocks.orders);
     }
+}
+
+// ---------------------------------------------------------------- calls
+
+/// 20 calls are up round the clock; notes what each deployment found.
+struct AlwaysBusy {
+    until: Timestamp,
+    deployed: Vec<(Timestamp, Option<Duration>)>,
+}
+
+impl Outcomes for AlwaysBusy {
+    fn order(&mut self, _: Option<&Leaf>, _: bool, now: Timestamp) -> Result<Validity, Failed> {
+        Ok(Validity { not_before: now, not_after: after(now, DAY * 64) })
+    }
+
+    fn deploy(&mut self, _: &str, old: Option<&Leaf>, now: Timestamp) -> Step {
+        self.deployed.push((now, old.map(|leaf| leaf.validity.left(now))));
+        Step::Proved
+    }
+
+    fn calls(&mut self, _: &str, _: Timestamp) -> Option<u32> {
+        Some(20)
+    }
+
+    fn sleep(&mut self, wake: Option<Timestamp>, _: Timestamp) -> Option<Timestamp> {
+        wake.filter(|wake| *wake <= self.until)
+    }
+}
+
+#[test]
+fn a_year_of_a_busy_service_that_must_restart_ends_calls_in_announced_windows_only() {
+    let mut scene = scene(DAY * 64, rehearsing());
+    let service = &mut scene.services[0].spec;
+    service.class = crate::config::kind::Class::Restart;
+    service.busy = Some(vec!["/bin/true".to_owned()]);
+    let mut outcomes = AlwaysBusy { until: day(365.0), deployed: Vec::new() };
+    let timeline = simulate(&mut scene, &seed(), &mut outcomes, day(0.0)).unwrap();
+    assert!(outcomes.deployed.len() >= 5, "{:?}", outcomes.deployed);
+    for (at, left) in &outcomes.deployed {
+        let hour = at.to_zoned_datetime(jiff::tz::TimeZone::UTC).hour();
+        assert!((3..5).contains(&hour), "restarted at {at}");
+        assert!(left.is_some_and(|left| left > DAY), "{left:?} left at {at}");
+        let announced = timeline.iter().rfind(|e| e.at < *at && e.what.starts_with("announced"));
+        assert!(announced.is_some_and(|e| span(e.at, *at) >= DAY * 2), "{announced:?} {at}");
+    }
+}
+
+#[test]
+fn a_year_of_a_hot_service_never_waits() {
+    let mut scene = scene(DAY * 64, rehearsing());
+    let mut outcomes = AlwaysBusy { until: day(365.0), deployed: Vec::new() };
+    simulate(&mut scene, &seed(), &mut outcomes, day(0.0)).unwrap();
+    assert!(outcomes.deployed.iter().all(|(_, left)| left.is_some_and(|left| left > DAY * 20)));
 }

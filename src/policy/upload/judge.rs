@@ -305,7 +305,7 @@ impl Case<'_> {
             let sentences = failures(&own).map(|check| check.text.clone()).collect();
             return refuse(sentences, own, problems);
         }
-        let needs_password = problems.iter().any(|text| text.contains("password"));
+        let needs_password = problems.iter().any(|text| text.contains(LOCKED));
         let nothing = self.upload.certificates.is_empty() && self.upload.keys.is_empty();
         if nothing && !needs_password {
             return refuse(problems, readable, Vec::new());
@@ -413,6 +413,9 @@ fn shown(leaf: &Leaf) -> String {
 fn list<'a>(names: impl IntoIterator<Item = &'a Identifier>) -> String {
     names.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
+
+/// In the sentence about a file that `password.txt` would open (`cert::import`).
+const LOCKED: &str = "and none was given";
 
 /// The CA/Browser Forum's baseline requirements, section 6.1.5.
 const SHORTEST_RSA: usize = 2048;

@@ -235,6 +235,15 @@ pub fn waited_in_vain(waiting: &str) -> String {
     )
 }
 
+/// What `WAITING.txt` says.
+pub fn waiting_note(waiting: &str, until: Timestamp) -> String {
+    format!(
+        "{waiting}\n\nPut what is missing into this folder, beside what is here. It waits until \
+         {}.\n",
+        date(until)
+    )
+}
+
 /// Why a certificate that comes from its CA only takes no uploads.
 pub fn acme_only(name: &str) -> String {
     format!(

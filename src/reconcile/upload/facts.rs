@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 
 use super::Weighed;
-use crate::cert::bundle::Bundle;
+use crate::cert::bundle::{Bundle, PrivateKey};
 use crate::cert::chain;
 use crate::cert::import::Parts;
 use crate::config::CertSpec;
@@ -38,7 +37,7 @@ impl Reconciler<'_> {
             .collect();
         let roots = self.roots(spec);
         let ours = self.our_keys(store, &bundles)?;
-        let live = self.live(spec, &bundles, &roots)?;
+        let live = self.in_service(spec, &bundles, &roots)?;
         let known = self.known(spec, live.as_ref(), &bundles)?;
         let newest = bundles.last().map(|(revision, bundle)| Newest {
             number: revision.number,
@@ -83,32 +82,33 @@ impl Reconciler<'_> {
     /// Keys that never left this host, and those of earlier revisions.
     fn our_keys(
         &self,
-        _store: &CertificateStore,
+        store: &CertificateStore,
         bundles: &[(&Revision, Bundle)],
     ) -> Result<Vec<OurKey>, Error> {
-        let revisions = bundles.iter().rev().map(|(revision, bundle)| OurKey {
-            key: bundle.key().clone(),
-            from: format!("revision {}", revision.number),
-        });
-        Ok(revisions.collect())
+        let from = |key: &PrivateKey| {
+            let same = |(_, bundle): &&(&Revision, Bundle)| bundle.key().public() == key.public();
+            match bundles.iter().rfind(same) {
+                Some((revision, _)) => format!("revision {}", revision.number),
+                None => "the signing request that was made here".to_owned(),
+            }
+        };
+        let keys = store.waiting_keys()?.into_iter();
+        Ok(keys.map(|key| OurKey { from: from(&key), key }).collect())
     }
 
     /// What uploads of a certificate may lead to: this machine's roots, and those of the
-    /// configuration.
+    /// configuration. One that cannot be read trusts nobody, and says so in the log.
     fn roots(&self, spec: &CertSpec) -> Vec<CertificateDer<'static>> {
-        let mut roots = tls::system_roots();
         let issuer = spec.issuers.first().and_then(|name| self.config.issuers.get(name));
-        let anchors =
-            [spec.upload.trust_anchor.as_ref(), issuer.and_then(|i| i.trust_anchor.as_ref())];
-        for path in anchors.into_iter().flatten() {
-            match CertificateDer::pem_file_iter(path) {
-                Ok(certificates) => roots.extend(certificates.flatten()),
-                Err(error) => {
-                    tracing::warn!("the trust anchor {} cannot be read: {error}", path.display());
-                }
-            }
-        }
-        roots
+        let issuer = issuer.and_then(|issuer| issuer.trust_anchor.as_deref());
+        let warned = |error: &tls::BadAnchor| tracing::warn!("{error}");
+        let ours = tls::roots(spec.upload.trust_anchor.as_deref())
+            .inspect_err(warned)
+            .or_else(|_| tls::roots(None))
+            .unwrap_or_default();
+        ours.complaint.iter().for_each(|text| tracing::warn!("{text}"));
+        let issuer = issuer.map(|path| tls::anchors(path).inspect_err(warned).unwrap_or_default());
+        [ours.certificates, issuer.unwrap_or_default()].concat()
     }
 
     /// Where the chain of a certificate leads, with what was uploaded, what is known, and what may
@@ -126,7 +126,7 @@ impl Reconciler<'_> {
             upload.certificates.iter().map(|c| c.der.clone()).collect();
         let earlier = bundles.iter().rev().flat_map(|(_, bundle)| bundle.chain()[1..].iter());
         known.extend(earlier.cloned());
-        let mut built = chain::build(&found.der, &known, roots);
+        let mut built = chain::build(&found.der, &known, roots, self.world.now());
         if spec.upload.fetch_intermediates {
             for _ in 0..MOST_FETCHES {
                 let Some(missing) = built.missing.as_ref().filter(|m| !m.addresses.is_empty())
@@ -143,7 +143,7 @@ impl Reconciler<'_> {
                     }
                 }
                 let before = built.certificates.len();
-                built = chain::build(&found.der, &known, roots);
+                built = chain::build(&found.der, &known, roots, self.world.now());
                 if built.certificates.len() == before {
                     break;
                 }
@@ -158,18 +158,16 @@ impl Reconciler<'_> {
 
     /// What an upload would replace: the newest revision that was seen in service, else the newest
     /// one, else what the endpoints showed when they were looked at.
-    fn live(
+    fn in_service(
         &self,
         spec: &CertSpec,
         bundles: &[(&Revision, Bundle)],
         roots: &[CertificateDer<'static>],
     ) -> Result<Option<Live>, Error> {
-        let mut promoted = None;
+        let promoted = self.live(&spec.name)?.into_iter().max();
         let mut shown = None;
         for service in self.config.services.iter().filter(|s| s.certificates.contains(&spec.name)) {
             let state = self.store.service(&service.name)?.state()?;
-            let pair = state.pairs.get(&spec.name);
-            promoted = promoted.max(pair.and_then(|p| p.promoted.as_ref()).map(|p| p.revision));
             let endpoints = service.endpoints.iter().filter(|e| e.certificate == spec.name);
             shown =
                 endpoints.filter_map(|e| state.seen.get(&e.to_string())?.leaf().cloned()).next();
@@ -181,7 +179,7 @@ impl Reconciler<'_> {
             return Ok(Some(Live {
                 leaf: revision.leaf.clone(),
                 what: format!("revision {}", revision.number),
-                placeholder: is_placeholder(revision),
+                placeholder: revision.is_placeholder(),
                 trusted: chain::validate(bundle.chain(), roots, at).is_ok(),
             }));
         }
@@ -223,10 +221,6 @@ impl Reconciler<'_> {
         }
         Ok(known)
     }
-}
-
-fn is_placeholder(revision: &Revision) -> bool {
-    revision.origin == "placeholder"
 }
 
 /// Certificates with their keys in one upload whose chains are looked at.

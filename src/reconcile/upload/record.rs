@@ -8,8 +8,8 @@ use crate::config::CertSpec;
 use crate::policy::schedule::{WEEK, holds_until};
 use crate::policy::upload::{Judgement, Verdict};
 use crate::reconcile::{Error, Reconciler};
-use crate::state::upload::{ORIGIN, UploadOutcome, UploadRecord};
-use crate::state::{CertState, Finding, Severity};
+use crate::state::upload::{UploadOutcome, UploadRecord};
+use crate::state::{CertState, Finding, Origin, Severity};
 use crate::store::CertificateWriter;
 
 impl Reconciler<'_> {
@@ -28,7 +28,7 @@ impl Reconciler<'_> {
         };
         let number = match already {
             Some(number) => number,
-            None => writer.commit(bundle, None, ORIGIN, self.world.now())?.number,
+            None => writer.commit(bundle, None, Origin::Upload, self.world.now())?.number,
         };
         let state = writer.state()?;
         let mut text = judgement.text();
@@ -38,7 +38,8 @@ impl Reconciler<'_> {
             record.outcome != UploadOutcome::Accepted || record.files != *files
         };
         let cut_off = already.is_some() && ours && told;
-        match state.upload.as_ref().filter(|record| cut_off && !tidied(record)) {
+        let last = self.store.upload_record(&spec.name)?;
+        match last.as_ref().filter(|record| cut_off && !tidied(record)) {
             // A crash came between this record and tidying up.
             Some(record) => text.clone_from(&record.text),
             None => {
@@ -56,7 +57,8 @@ impl Reconciler<'_> {
         let record =
             UploadRecord { at: self.world.now(), files: files.clone(), uid: *uid, outcome, text };
         let text = record.text.clone();
-        writer.remember(&CertState { upload: Some(record), waiting: None, ..state })?;
+        self.store.remember_upload(&spec.name, &record)?;
+        writer.remember(&CertState { waiting: None, ..state })?;
         writer.prune(&self.in_use(&spec.name)?)?;
         self.say(&format!("{}: {text}", spec.name));
         Ok(text)
@@ -76,7 +78,8 @@ impl Reconciler<'_> {
         let outcome = UploadOutcome::Refused;
         let record =
             UploadRecord { at: self.world.now(), files, uid, outcome, text: text.to_owned() };
-        writer.remember(&CertState { upload: Some(record), waiting: None, ..state })?;
+        self.store.remember_upload(&spec.name, &record)?;
+        writer.remember(&CertState { waiting: None, ..state })?;
         self.say(&format!("{}: refused: {text}", spec.name));
         Ok(())
     }
@@ -104,12 +107,13 @@ fn person(uid: u32) -> String {
 pub(in crate::reconcile) fn findings(
     spec: &CertSpec,
     state: &CertState,
+    last: Option<&UploadRecord>,
     now: Timestamp,
 ) -> Vec<Finding> {
     let finding =
         |text: String| Finding { object: spec.name.clone(), severity: Severity::Warning, text };
     let waiting = state.waiting.as_ref();
-    let refused = state.upload.as_ref().filter(|upload| {
+    let refused = last.filter(|upload| {
         upload.outcome == UploadOutcome::Refused && holds_until(upload.at, WEEK, now).is_some()
     });
     let waiting =

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+use super::super::csr::{self, CsrRecord};
 use super::super::record::{self, Read};
 use super::super::revision::{self, Meta, Seen};
 use super::super::{Error, PRIVATE, Subject, order};
 use super::{CertificateStore, LastNumber, number};
 use crate::cert::bundle::Bundle;
 use crate::fs::{self, Lock, Owner};
-use crate::state::{Asked, CertState, OrderJournal, Revision, SCHEMA};
+use crate::state::{Asked, CertState, OrderJournal, Origin, Revision, SCHEMA};
 
 /// How many revisions are kept beyond the live ones, those before them and the newest.
 const SPARE: usize = 3;
@@ -55,7 +56,7 @@ impl CertificateWriter {
         &self,
         bundle: &Bundle,
         asked: Option<Asked>,
-        origin: &str,
+        origin: impl Into<Origin>,
         now: Timestamp,
     ) -> Result<Revision, Error> {
         if let Some(newest) = self.newest()? {
@@ -74,7 +75,7 @@ impl CertificateWriter {
             leaf: bundle.leaf().clone(),
             chain_length: bundle.chain().len() - 1,
             committed_at: now,
-            origin: origin.to_owned(),
+            origin: origin.into(),
         };
         let folder = self.folder(number);
         let staged = fs::stage_dir(&folder)?;
@@ -151,6 +152,7 @@ impl CertificateWriter {
         let state = record::read::<CertState>(&self.state_file())?;
         let last = record::read::<LastNumber>(&self.last_file())?;
         let order = order::read(&self.dir)?;
+        let csr = record::read::<CsrRecord>(&csr::json(&self.dir))?;
         let mut revisions = Vec::new();
         for number in self.numbers()? {
             revisions.push((number, revision::look(&self.folder(number), number)?));
@@ -168,6 +170,10 @@ impl CertificateWriter {
         }
         if let Read::Broken(reason) = last {
             self.move_aside(self.last_file(), &reason, now)?;
+        }
+        if let Read::Broken(reason) = csr {
+            // Its key stays: the request may have been handed out.
+            self.move_aside(csr::json(&self.dir), &reason, now)?;
         }
         match order {
             Read::Broken(reason) => {

@@ -254,3 +254,14 @@ pub(super) fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+#[test]
+fn a_placeholder_that_lost_its_record_is_still_none_but_a_placeholder() {
+    let (_dir, store) = store();
+    let validity = crate::cert::Validity { not_before: now(), not_after: now() + hours(720) };
+    let bundle = key().self_signed(&names(&["pbx.example"]), validity).unwrap();
+    writer(&store).commit(&bundle, None, crate::state::Origin::Placeholder, now()).unwrap();
+    let meta = store.root().join("shared/certificates/pbx/rev/1/meta.json");
+    std::fs::remove_file(meta).unwrap();
+    assert!(store.certificate("pbx").unwrap().newest().unwrap().unwrap().is_placeholder());
+}

@@ -348,3 +348,49 @@ fn an_accepted_configuration_is_not_kept_or_used_blindly() {
     remember_accepted(&config, now).unwrap();
     assert!(load_accepted(&main, &none).is_ok());
 }
+
+#[test]
+fn secrets_of_channels_are_ours_and_one_line() {
+    let etc = Etc::new();
+    let file = etc.write("secret", "hunter2\n", 0o644);
+    let mail = "to = \"a@pbx.de\", from = \"b@pbx.de\", server = \"m.pbx.de\", user = \"u\"";
+    let keys = [
+        (format!("email = {{ {mail}, password-file = {file:?} }}"), "hunter2\n", "hunter2\n3\n"),
+        (format!("webhook = {{ url-file = {file:?} }}"), "https://m.de/x\n", "m.de/x\n"),
+        (
+            format!("webhook = {{ url = \"https://m.de\", header-file = {file:?} }}"),
+            "A: b\nC: d\n",
+            "hunter2\n",
+        ),
+        (format!("heartbeat-url-file = {file:?}"), "https://m.de/x\n", "hunter2\n"),
+    ];
+    for (line, good, bad) in keys {
+        etc.main(&format!("[alerts]\n{line}\n"));
+        etc.write("secret", good, 0o640);
+        etc.told("can read");
+        etc.write("secret", bad, 0o600);
+        etc.told("it must hold");
+        assert!(!etc.load().unwrap_err().to_string().contains("hunter2"));
+        etc.write("secret", good, 0o600);
+        etc.sound();
+    }
+}
+
+#[test]
+fn a_command_of_the_accepted_configuration_that_the_broken_one_does_not_name_is_withheld() {
+    let etc = Etc::new();
+    let run = etc.write("page", "#!/bin/sh\n", 0o755);
+    let alerts = format!("[alerts]\njournal = true\ncommand = {{ run = [{run:?}] }}\n");
+    let main = etc.main(&alerts);
+    let now: Timestamp = "2026-11-24T00:00:00Z".parse().unwrap();
+    remember_accepted(&etc.sound(), now).unwrap();
+
+    etc.main(&format!("{alerts}broken = 1\n"));
+    let accepted = load_accepted(&main, &etc.load().unwrap_err()).unwrap();
+    assert_eq!(accepted.config.alerts.channels.len(), 2);
+    etc.main("broken = 1\n");
+    let accepted = load_accepted(&main, &etc.load().unwrap_err()).unwrap();
+    assert_eq!(accepted.config.alerts.channels.len(), 1);
+    let withheld = &accepted.withheld[0];
+    assert_eq!((withheld.service.as_str(), withheld.event), ("alerts", "command"));
+}

@@ -69,7 +69,7 @@ fn a_key_that_belongs_elsewhere_is_sent_home() {
         &[":9:1: ", "unknown key \"mode\" in [[certificate]]", "the top of the file"],
     );
     told("reload = [\"/bin/true\"]", &["unknown key \"reload\"", "it belongs to [[service]]"]);
-    told("source = \"auto\"", &["unknown key \"source\" in [[certificate]]"]);
+    told("deploy-window = \"sun\"", &["unknown key \"deploy-window\"", "to [[service]]"]);
 }
 
 #[test]
@@ -80,7 +80,6 @@ fn a_misspelt_key_is_not_also_missing() {
 
 #[test]
 fn what_later_versions_know_is_refused_until_it_is_built() {
-    told("[alerts]\nemail = \"a@b.de\"", &["unknown key \"alerts\""]);
     let dns = problems(&format!("{SOUND}[challenge.dns]\ndns-01 = {{ hook = \"/x\" }}"));
     assert!(dns[0].contains("lacks the key \"http-01\""), "{dns:?}");
     assert!(dns[1].contains("unknown key \"dns-01\" in [challenge.NAME]"), "{dns:?}");
@@ -126,6 +125,10 @@ fn certificates_with_wrong_values_are_told() {
     told("challenge = [\"http\", \"http\"]", &["stands twice"]);
     told("challenge = []", &["empty list"]);
     told("issuer = [\"acme\", \"second\"]", &["\"second\" is not built yet"]);
+    told("source = \"manul\"", &["unknown source \"manul\"; did you mean \"manual\"?"]);
+    told("watch = \"pol\"", &["unknown watch \"pol\"", "poll"]);
+    told("drop-dir = \"drop\"", &["\"drop-dir\""]);
+    told("fetch-intermediates = \"yes\"", &["true or false"]);
     told("min-age = \"31 days\"", &["between 0 s and 30 days"]);
     told("min-age = 3600", &["\"min-age\" must be a duration in words", "whole number"]);
     told("min-age = \"1 month\"", &["which is not a duration"]);
@@ -219,7 +222,7 @@ fn services_with_wrong_values_are_told() {
     with("target-dir = \"/etc/{name}\"", "only {certificate} may stand in braces");
     with("target = []", "empty list");
     with("target = [\"/etc/x.pem\"]", "must be a table");
-    told("[[service]]\nkind = \"asterisk\"", &["unknown kind \"asterisk\"", "\"custom\""]);
+    told("[[service]]\nkind = \"avaya-aura\"", &["unknown kind \"avaya-aura\"", "\"custom\""]);
     told("[[service]]\ncertificate = \"pbx\"", &["lacks the key \"kind\""]);
     told("[[service]]\nkind = \"custom\"", &["lacks the key \"target\""]);
     told("[service]\nkind = \"nginx\"", &["write [[service]] with two brackets"]);

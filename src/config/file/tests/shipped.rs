@@ -55,6 +55,12 @@ fn keys_in(text: &str) -> Vec<(&'static str, String)> {
             }
         }
     }
+    for alerts in root.get("alerts").map(|v| tables(v.get_ref())).unwrap_or_default() {
+        keys.extend(alerts.keys().map(|k| ("[alerts]", k.get_ref().to_string())));
+        for channel in ["email", "webhook", "command", "syslog", "journal", "sip"] {
+            keys.extend(under(alerts, channel, channel));
+        }
+    }
     for table in tables(root.get("service").unwrap().get_ref()) {
         keys.extend(under(table, "target", "target"));
         keys.extend(under(table, "endpoint", "endpoint"));
@@ -68,7 +74,9 @@ fn every_shipped_example_is_sound_as_it_is_and_switched_on() {
     let mut seen = 0;
     for entry in folder.read_dir().unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|e| e == "toml") {
+        // The table of phones is no configuration; its own test reads it.
+        let is_table = path.ends_with("compatibility.toml");
+        if !is_table && path.extension().is_some_and(|e| e == "toml") {
             let text = std::fs::read_to_string(&path).unwrap();
             for text in [switched_on(&text), text] {
                 // `kamailio.toml` shows two ways to write one key.

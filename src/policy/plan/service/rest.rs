@@ -42,10 +42,11 @@ pub(super) fn joined(mut waits: Vec<Wait>, look_at: Option<Timestamp>, seen: &Se
         Why::Held(_) => 1,
         Why::Budget(_) => 2,
         Why::BackOff(_) => 3,
-        Why::Clock(_) => 4,
-        Why::Quiet => 5,
-        Why::NotDue(_) => 6,
-        Why::NoCertificate => 7,
+        Why::Calm(_) => 4,
+        Why::Clock(_) => 5,
+        Why::Quiet => 6,
+        Why::NotDue(_) => 7,
+        Why::NoCertificate => 8,
     });
     let why = waits.into_iter().next().map_or_else(|| settled(seen), |wait| wait.why);
     Wait { until, why }

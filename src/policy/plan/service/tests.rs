@@ -20,6 +20,13 @@ fn spec() -> ServiceSpec {
         test: None,
         reload: None,
         recover: None,
+        busy: None,
+        class: crate::config::kind::Class::Hot,
+        exec_prefix: Vec::new(),
+        clients: Vec::new(),
+        sip_domains: Vec::new(),
+        strict_lint: false,
+        calm: crate::config::calm::Calm::default(),
         endpoints: Vec::new(),
         proof_timeout: MINUTE,
         hook_timeout: MINUTE,
@@ -67,6 +74,8 @@ fn service(pairs: Vec<PairSeen>, seen: Served) -> ServiceSeen {
         seen: [(ENDPOINT.to_owned(), seen)].into(),
         endpoints: [(ENDPOINT.to_owned(), "pbx".to_owned())].into(),
         by_hand: false,
+        calls: None,
+        announced: None,
     }
 }
 

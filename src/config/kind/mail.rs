@@ -1,0 +1,76 @@
+//! Mail, chat, messages and directories.
+
+use super::{Class, FULLCHAIN, Preset, PresetFile, ROOT_KEY, group_key};
+use crate::config::Content;
+
+/// `smtpd_tls_chain_files`: one file, the key first.
+pub(super) const POSTFIX: Preset = Preset {
+    target_dir: Some("/etc/postfix/pbxcert"),
+    files: &[PresetFile { name: "combined.pem", content: Content::Combined, ..ROOT_KEY }],
+    user: None,
+    hook: "/usr/lib/pbxcert/hooks/postfix",
+    tests: true,
+    counts_calls: false,
+    class: Class::Hot,
+    endpoints: &["smtp+starttls://127.0.0.1:25"],
+};
+
+/// Read by the master, which is root.
+pub(super) const DOVECOT: Preset = Preset {
+    target_dir: Some("/etc/dovecot/pbxcert"),
+    files: &[FULLCHAIN, ROOT_KEY],
+    user: None,
+    hook: "/usr/lib/pbxcert/hooks/dovecot",
+    tests: true,
+    counts_calls: false,
+    class: Class::Hot,
+    endpoints: &["imap+starttls://127.0.0.1:143"],
+};
+
+/// Read as `prosody`.
+pub(super) const PROSODY: Preset = Preset {
+    target_dir: Some("/etc/prosody/pbxcert"),
+    files: &[FULLCHAIN, group_key("prosody")],
+    user: Some("prosody"),
+    hook: "/usr/lib/pbxcert/hooks/prosody",
+    tests: false,
+    counts_calls: false,
+    class: Class::Hot,
+    endpoints: &["xmpp+starttls://127.0.0.1:5222"],
+};
+
+/// Read as `ejabberd`.
+pub(super) const EJABBERD: Preset = Preset {
+    target_dir: Some("/etc/ejabberd/pbxcert"),
+    files: &[FULLCHAIN, group_key("ejabberd")],
+    user: Some("ejabberd"),
+    hook: "/usr/lib/pbxcert/hooks/ejabberd",
+    tests: false,
+    counts_calls: false,
+    class: Class::Hot,
+    endpoints: &["xmpp+starttls://127.0.0.1:5222"],
+};
+
+/// Read again after it became `mosquitto`.
+pub(super) const MOSQUITTO: Preset = Preset {
+    target_dir: Some("/etc/mosquitto/pbxcert"),
+    files: &[FULLCHAIN, group_key("mosquitto")],
+    user: Some("mosquitto"),
+    hook: "/usr/lib/pbxcert/hooks/mosquitto",
+    tests: false,
+    counts_calls: false,
+    class: Class::Hot,
+    endpoints: &["mqtts://127.0.0.1:8883"],
+};
+
+/// Read as `openldap`.
+pub(super) const OPENLDAP: Preset = Preset {
+    target_dir: Some("/etc/ldap/pbxcert"),
+    files: &[FULLCHAIN, group_key("openldap")],
+    user: Some("openldap"),
+    hook: "/usr/lib/pbxcert/hooks/openldap",
+    tests: false,
+    counts_calls: false,
+    class: Class::Hot,
+    endpoints: &["ldap+starttls://127.0.0.1:389"],
+};
