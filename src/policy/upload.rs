@@ -3,6 +3,7 @@
 //! [`candidates`] says which certificates have their key; the caller finds out where their chains
 //! lead, and [`judge`] decides from all of it.
 
+mod alone;
 mod facts;
 mod judge;
 mod pick;

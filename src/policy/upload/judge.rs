@@ -70,7 +70,7 @@ impl Case<'_> {
     }
 
     /// Questions that a certificate answers alone.
-    fn own_checks(&self, found: &UploadedCertificate) -> Vec<Check> {
+    pub(super) fn own_checks(&self, found: &UploadedCertificate) -> Vec<Check> {
         let facts = &found.facts;
         vec![
             self.of_a_server(found),
@@ -255,12 +255,12 @@ impl Case<'_> {
         }
     }
 
-    fn wanted(&self) -> String {
+    pub(super) fn wanted(&self) -> String {
         list(self.spec.identifiers.iter())
     }
 
     /// What could not be read in these files, for people.
-    fn problems_of(&self, wanted: impl Fn(usize) -> bool) -> Vec<String> {
+    pub(super) fn problems_of(&self, wanted: impl Fn(usize) -> bool) -> Vec<String> {
         let problems = self.upload.problems.iter().filter(|(place, _)| wanted(*place));
         problems
             .map(|(place, text)| words::unreadable(&self.upload.named(&[*place]), text))
@@ -268,65 +268,8 @@ impl Case<'_> {
     }
 
     /// What a stray key belongs to.
-    fn fits(&self, public: &[u8]) -> Option<&str> {
+    pub(super) fn fits(&self, public: &[u8]) -> Option<&str> {
         self.known.iter().find(|known| known.public == public).map(|known| known.what.as_str())
-    }
-
-    /// No certificate has its key.
-    fn without_a_pair(&self) -> Judgement {
-        let (servers, cas): (Vec<&UploadedCertificate>, Vec<&UploadedCertificate>) =
-            self.upload.certificates.iter().partition(|c| !c.facts.leaf.is_ca);
-        let problems = self.problems_of(|_| true);
-        let readable = checked_problems(&problems);
-        let own: Vec<Check> = servers.iter().flat_map(|c| self.own_checks(c)).collect();
-        // One of them without a fault is worth waiting for.
-        let hopeless = !servers.is_empty()
-            && servers.iter().all(|c| failures(&self.own_checks(c)).next().is_some());
-        let refuse = |sentences: Vec<String>, checks: Vec<Check>, remarks: Vec<String>| Judgement {
-            checks,
-            verdict: Verdict::Refuse(sentences),
-            remarks,
-            unused: Vec::new(),
-        };
-        if let (Some(certificate), Some(key)) = (servers.first(), self.upload.keys.first()) {
-            let mismatch = words::key_mismatch(
-                &self.upload.named(&certificate.files),
-                &shown(&certificate.facts.leaf),
-                &self.upload.named(&key.files),
-                self.fits(key.key.public()),
-                &self.spec.name,
-            );
-            let mut checks = vec![fail("private key", mismatch)];
-            checks.extend(self.own_checks(certificate));
-            let sentences = failures(&checks).map(|check| check.text.clone()).collect();
-            return refuse(sentences, checks, problems);
-        }
-        if hopeless {
-            let sentences = failures(&own).map(|check| check.text.clone()).collect();
-            return refuse(sentences, own, problems);
-        }
-        let needs_password = problems.iter().any(|text| text.contains(LOCKED));
-        let nothing = self.upload.certificates.is_empty() && self.upload.keys.is_empty();
-        if nothing && !needs_password {
-            return refuse(problems, readable, Vec::new());
-        }
-        let mut have: Vec<String> =
-            servers.iter().map(|c| words::have_certificate(&shown(&c.facts.leaf))).collect();
-        have.extend(
-            self.upload.keys.iter().map(|key| words::have_key(&self.upload.named(&key.files))),
-        );
-        have.extend(cas.iter().map(|c| words::have_ca(&c.facts.subject)));
-        if have.is_empty() {
-            have.push("nothing that could be read".to_owned());
-        }
-        let missing = match (servers.is_empty(), self.upload.keys.is_empty()) {
-            (false, _) => words::ITS_KEY.to_owned(),
-            (true, no_key) => words::the_certificate(&self.wanted(), !no_key),
-        };
-        let mut checks = readable;
-        checks.extend(own);
-        let verdict = Verdict::Wait(words::waiting(&have, &missing));
-        Judgement { checks, verdict, remarks: problems, unused: Vec::new() }
     }
 
     /// Files that have no part in what is taken, and why.
@@ -390,11 +333,7 @@ fn weak_in(chain: &[rustls::pki_types::CertificateDer<'static>]) -> Option<Strin
     Some(words::weak_signature(&format!("the certificate of the CA {subject}"), hash))
 }
 
-fn checked_problems(problems: &[String]) -> Vec<Check> {
-    problems.iter().map(|text| fail("readable", text.clone())).collect()
-}
-
-fn failures(checks: &[Check]) -> impl Iterator<Item = &Check> {
+pub(super) fn failures(checks: &[Check]) -> impl Iterator<Item = &Check> {
     checks.iter().filter(|check| check.outcome == Outcome::Fail)
 }
 
@@ -402,20 +341,17 @@ fn ok(name: &'static str, text: String) -> Check {
     Check { name, outcome: Outcome::Ok, text }
 }
 
-fn fail(name: &'static str, text: String) -> Check {
+pub(super) fn fail(name: &'static str, text: String) -> Check {
     Check { name, outcome: Outcome::Fail, text }
 }
 
-fn shown(leaf: &Leaf) -> String {
+pub(super) fn shown(leaf: &Leaf) -> String {
     plain(&names(leaf))
 }
 
 fn list<'a>(names: impl IntoIterator<Item = &'a Identifier>) -> String {
     names.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
-
-/// In the sentence about a file that `password.txt` would open (`cert::import`).
-const LOCKED: &str = "and none was given";
 
 /// The CA/Browser Forum's baseline requirements, section 6.1.5.
 const SHORTEST_RSA: usize = 2048;

@@ -29,6 +29,7 @@ impl Reconciler<'_> {
         files: Vec<(String, Parts)>,
         accept_worse: bool,
     ) -> Result<Weighed, Error> {
+        let locked = files.iter().any(|(_, parts)| parts.rounds > 0);
         let upload = Upload::of(files);
         let revisions = store.revisions()?;
         let bundles: Vec<(&Revision, Bundle)> = revisions
@@ -76,7 +77,7 @@ impl Reconciler<'_> {
                 Err(error) => judgement.verdict = Verdict::Refuse(vec![error.to_string()]),
             }
         }
-        Ok(Weighed { upload, judgement, bundle })
+        Ok(Weighed { upload, judgement, bundle, locked })
     }
 
     /// Keys that never left this host, and those of earlier revisions.
