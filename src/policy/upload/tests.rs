@@ -227,7 +227,9 @@ fn sentences() -> Vec<(&'static str, String)> {
     waits("only the CA's certificate", scene);
     let mut scene = Scene::empty();
     let place = scene.file("pbx.p12")[0];
-    let problem = "is locked by a password: put it into password.txt beside it".to_owned();
+    let problem = "it is locked with a password, and none was given: put the password, \
+                   and nothing else, into a file password.txt beside it"
+        .to_owned();
     scene.upload.problems.push((place, problem));
     waits("a locked file", scene);
 
@@ -291,7 +293,7 @@ fn no_sentence_lets_the_reader_guess_what_to_do() {
         "missing:",
         "nothing to do",
         "Accepted",
-        "put it into",
+        "put the password",
         "Write",
         "no certificate and no key",
     ];
