@@ -64,8 +64,8 @@ impl Case<'_> {
         let mut checks = vec![ok("private key", self.key(candidate))];
         checks.extend(self.own_checks(found));
         checks.push(self.trusted(candidate, &checks));
-        checks.push(self.ends_later(found));
-        checks.push(self.keeps_names(found));
+        checks.push(self.ends_later(candidate));
+        checks.push(self.keeps_names(candidate));
         checks
     }
 
@@ -182,10 +182,10 @@ impl Case<'_> {
         }
     }
 
-    fn ends_later(&self, found: &UploadedCertificate) -> Check {
+    fn ends_later(&self, candidate: Candidate) -> Check {
         const NAME: &str = "not before the one in use";
-        let ends = found.facts.leaf.validity.not_after;
-        match self.worth_keeping() {
+        let ends = self.leaf(candidate).validity.not_after;
+        match self.worth_keeping(candidate) {
             Err(why) => Check { name: NAME, outcome: Outcome::NotAsked, text: why },
             Ok(live) if ends < live.leaf.validity.not_after => {
                 let live_ends = live.leaf.validity.not_after;
@@ -197,13 +197,13 @@ impl Case<'_> {
         }
     }
 
-    fn keeps_names(&self, found: &UploadedCertificate) -> Check {
+    fn keeps_names(&self, candidate: Candidate) -> Check {
         const NAME: &str = "names of the one in use";
-        let live = match self.worth_keeping() {
+        let live = match self.worth_keeping(candidate) {
             Err(why) => return Check { name: NAME, outcome: Outcome::NotAsked, text: why },
             Ok(live) => live,
         };
-        let held = &found.facts.leaf.identifiers;
+        let held = &self.leaf(candidate).identifiers;
         let kept = |name: &&Identifier| held.iter().any(|h| h.covers(name) || h == *name);
         let lost: Vec<&Identifier> =
             live.leaf.identifiers.iter().filter(|name| !kept(name)).collect();
@@ -214,7 +214,7 @@ impl Case<'_> {
     }
 
     /// The certificate in use, when an upload that is worse than it would do harm.
-    fn worth_keeping(&self) -> Result<&super::Live, String> {
+    fn worth_keeping(&self, candidate: Candidate) -> Result<&super::Live, String> {
         let Some(live) = self.live else { return Err("nothing is in use yet".to_owned()) };
         let validity = live.leaf.validity;
         if live.placeholder {
@@ -225,6 +225,10 @@ impl Case<'_> {
         }
         if validity.left(self.now) < LITTLE_LEFT {
             return Err(format!("the one in use ends soon, at {}", date(validity.not_after)));
+        }
+        let trusted = self.trust.get(&candidate.certificate).is_some_and(|t| t.now.is_ok());
+        if trusted && !live.trusted {
+            return Err("the one in use is trusted by nobody".to_owned());
         }
         if self.accept_worse {
             return Err("worse is right this time (--accept-worse)".to_owned());

@@ -352,6 +352,10 @@ fn worse_is_refused_only_where_something_good_would_be_lost() {
     let mut scene = worse();
     scene.live.as_mut().unwrap().placeholder = true;
     scene.accepted();
+    let mut scene = worse();
+    scene.live.as_mut().unwrap().trusted = false;
+    scene.accepted();
+    scene.untrusted(None).refused();
     // Ends within 14 days, and has ended.
     for ends in [day(13.9), day(-0.1)] {
         let mut scene = worse();

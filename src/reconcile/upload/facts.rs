@@ -185,7 +185,10 @@ impl Reconciler<'_> {
             }));
         }
         let of_use = |leaf: &crate::cert::Leaf| {
-            spec.identifiers.iter().any(|n| leaf.identifiers.iter().any(|held| held.covers(n)))
+            let covers = |n| leaf.identifiers.iter().any(|held| held.covers(n));
+            // What every new PBX has: signed by itself, good for decades, of use to nobody.
+            let own = leaf.common_name.as_ref().is_some_and(|cn| leaf.issuer == format!("CN={cn}"));
+            spec.identifiers.iter().any(covers) && !own
         };
         Ok(shown.filter(of_use).map(|leaf| Live {
             leaf,
