@@ -4,6 +4,7 @@ mod act;
 mod alert;
 mod csr;
 mod hold;
+mod import;
 mod plan;
 mod preflight;
 mod show;
@@ -99,6 +100,26 @@ enum Verb {
         /// Go over the CA's limits: repeat the certificate's name to confirm
         #[arg(long, value_name = "NAME")]
         over_budget: Option<String>,
+        /// Print JSON with stable keys
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a certificate that was bought or made elsewhere, and bring it into service
+    Import {
+        /// The certificate in the configuration that it is for
+        name: String,
+        /// Certificate, key, chain: PEM, DER, PKCS#12, PKCS#7; `-` reads standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// The password that opens them, in a file
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+        /// Also one that is worse than what is in use: ends earlier, loses names, is not trusted
+        #[arg(long)]
+        accept_worse: bool,
+        /// Only judge it
+        #[arg(long)]
+        dry_run: bool,
         /// Print JSON with stable keys
         #[arg(long)]
         json: bool,
@@ -315,6 +336,11 @@ fn run_verb(arguments: Arguments) -> Result<u8, Failed> {
         Verb::Renew { name, force, over_budget, json, .. } => {
             let wish = act::Renewal { name, force, over_budget };
             in_runtime(act::renew(&Context::writing(path)?, wish, json))
+        }
+        Verb::Import { name, files, password_file, accept_worse, dry_run, json } => {
+            let context = if dry_run { Context::reading(path)? } else { Context::writing(path)? };
+            let wish = import::Wish { name, files, password_file, accept_worse, dry_run };
+            in_runtime(import::run(&context, &wish, json))
         }
         Verb::Deploy { service, json } => {
             in_runtime(act::deploy(&Context::writing(path)?, service.as_deref(), json))

@@ -22,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::alerts::Faults;
 use self::generation::{Generation, generation};
-use self::object::{Object, at_the_latest, objects, pending_tokens, watched};
+use self::object::{Object, at_the_latest, has_upload, objects, pending_tokens, watched};
 use self::post::Post;
 use self::tell::notify;
 use self::timer::Timer;
@@ -231,8 +231,8 @@ impl<'a> Daemon<'a> {
             .collect();
         let mut busy = self.working.iter().filter(|o| matches!(o, Object::Certificate(_))).count();
         for object in due {
-            if matches!(object, Object::Certificate(_)) {
-                if busy == SIDE_BY_SIDE {
+            if let Object::Certificate(name) = &object {
+                if busy >= SIDE_BY_SIDE && !has_upload(&self.now.config, name) {
                     continue;
                 }
                 busy += 1;

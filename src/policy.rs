@@ -15,6 +15,7 @@
 //! - [`findings`]: what is wrong with a certificate or service, and what can be done about it.
 //! - [`remember`]: what a try leaves behind in the state.
 //! - [`simulate`]: the same plan, run ahead.
+//! - [`upload`]: whether an upload is taken.
 //!
 //! Times of our own that lie in the future (the clock went back) count for no longer than they
 //! could have when they were written: [`schedule::holds_until`].
@@ -32,6 +33,7 @@ pub mod reach;
 pub mod remember;
 pub mod schedule;
 pub mod simulate;
+pub mod upload;
 pub mod verdict;
 pub mod window;
 pub mod words;

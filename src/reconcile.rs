@@ -5,6 +5,7 @@ mod order;
 mod placeholder;
 mod reach;
 mod service;
+mod upload;
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -18,6 +19,8 @@ use crate::policy::schedule::Seed;
 use crate::state::{Event, Failure, Finding};
 use crate::store::{self, Store};
 use crate::world::World;
+
+pub use upload::{Imported, Wish};
 
 /// More steps than any honest pass takes: a loop that does not end is a bug, and must not spin.
 const MOST_ACTIONS: usize = 16;

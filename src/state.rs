@@ -144,6 +144,10 @@ pub struct CertState {
     pub reach: reach::ReachState,
     /// How the certificate is come by, where the source is `auto`.
     pub mode: reach::Mode,
+    /// The upload that lies there and is incomplete, since `at`.
+    pub waiting: Option<upload::UploadRecord>,
+    /// What was last told of things in the drop folder that are no files to be taken.
+    pub turned_away: Option<String>,
 }
 
 /// Failures in a row. RFC 8555 has no rule; the table is in `policy::schedule`.

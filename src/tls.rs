@@ -23,7 +23,7 @@ use rustls::{
 use crate::cert::{self, Fingerprint, Leaf};
 use crate::config::KeyFamily;
 
-pub use roots::{BadAnchor, Roots, roots};
+pub use roots::{BadAnchor, Roots, anchors, roots};
 pub use trust::trusting_client;
 
 /// Why TLS cannot be spoken with these parts.

@@ -6,7 +6,7 @@ use std::fmt;
 use aws_lc_rs::digest;
 use rcgen::PublicKeyData as _;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
 use super::{Error, Identifier, KeyType, Leaf, Validity};
@@ -57,8 +57,10 @@ impl PrivateKey {
     ///
     /// When it is of a kind that we cannot use.
     pub fn from_der(der: &PrivateKeyDer<'_>) -> Result<Self, Error> {
-        let pair = rcgen::KeyPair::try_from(der).map_err(|e| Error::Key(e.to_string()))?;
-        Ok(Self::from_pair(&pair, Zeroizing::new(pair.serialize_der())))
+        let pkcs8 = pkcs8_of(der)?;
+        let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pkcs8.as_slice()));
+        let pair = rcgen::KeyPair::try_from(&der).map_err(|e| Error::Key(e.to_string()))?;
+        Ok(Self::from_pair(&pair, pkcs8))
     }
 
     fn from_pair(pair: &rcgen::KeyPair, pkcs8: Zeroizing<Vec<u8>>) -> Self {
@@ -180,15 +182,20 @@ impl Bundle {
         for der in CertificateDer::pem_slice_iter(certificates) {
             ders.push(der.map_err(|e| Error::Certificate(e.to_string()))?);
         }
-        if ders.is_empty() {
-            return Err(Error::Certificate("there is no certificate in it".to_owned()));
-        }
         Self::from_ders(ders, key)
     }
 
-    fn from_ders(ders: Vec<CertificateDer<'static>>, key: PrivateKey) -> Result<Self, Error> {
+    /// As [`Self::parse`], from certificates in DER.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::parse`].
+    pub fn from_ders(ders: Vec<CertificateDer<'static>>, key: PrivateKey) -> Result<Self, Error> {
         use x509_parser::prelude::{FromDer, X509Certificate};
 
+        if ders.is_empty() {
+            return Err(Error::Certificate("there is no certificate in it".to_owned()));
+        }
         let read = |der: &CertificateDer<'static>| -> Result<(), Error> {
             X509Certificate::from_der(der)
                 .map(|_| ())
@@ -303,6 +310,37 @@ const LONGEST_COMMON_NAME: usize = 64;
 
 fn since_1970(at: jiff::Timestamp) -> std::time::Duration {
     super::span(jiff::Timestamp::UNIX_EPOCH, at)
+}
+
+/// The one spelling that every server reads; rcgen keeps a key as it came.
+fn pkcs8_of(der: &PrivateKeyDer<'_>) -> Result<Zeroizing<Vec<u8>>, Error> {
+    use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+    use aws_lc_rs::signature::{
+        ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING,
+        ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair, RsaKeyPair,
+    };
+
+    let unusable = || Error::Key("it is damaged, or of a kind that is not used here".to_owned());
+    match der {
+        PrivateKeyDer::Pkcs8(pkcs8) => Ok(Zeroizing::new(pkcs8.secret_pkcs8_der().to_vec())),
+        PrivateKeyDer::Pkcs1(pkcs1) => {
+            let pair = RsaKeyPair::from_der(pkcs1.secret_pkcs1_der()).map_err(|_| unusable())?;
+            let pkcs8: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| unusable())?;
+            Ok(Zeroizing::new(pkcs8.as_ref().to_vec()))
+        }
+        PrivateKeyDer::Sec1(sec1) => {
+            let curves = [
+                &ECDSA_P256_SHA256_ASN1_SIGNING,
+                &ECDSA_P384_SHA384_ASN1_SIGNING,
+                &ECDSA_P521_SHA512_ASN1_SIGNING,
+            ];
+            let on = |curve| EcdsaKeyPair::from_private_key_der(curve, sec1.secret_sec1_der()).ok();
+            let pair = curves.into_iter().find_map(on).ok_or_else(unusable)?;
+            let pkcs8 = pair.to_pkcs8v1().map_err(|_| unusable())?;
+            Ok(Zeroizing::new(pkcs8.as_ref().to_vec()))
+        }
+        _ => Err(unusable()),
+    }
 }
 
 fn is_issuer_of(
@@ -439,6 +477,21 @@ pub(crate) mod tests {
             let again = PrivateKey::from_pem(key.to_pem().as_bytes()).unwrap();
             assert_eq!(again.public(), key.public());
             assert!(!key.csr(&["pbx.example".parse().unwrap()]).unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_key_of_every_spelling_is_kept_as_pkcs8() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import");
+        for name in ["rsa-pkcs1.key", "shop.key"] {
+            use base64::prelude::{BASE64_STANDARD, Engine as _};
+
+            let text = std::fs::read_to_string(folder.join(format!("{name}.b64"))).unwrap();
+            let pem = BASE64_STANDARD.decode(text.replace('\n', "")).unwrap();
+            let key = PrivateKey::from_pem(&pem).unwrap();
+            let again = PrivatePkcs8KeyDer::from_pem_slice(key.to_pem().as_bytes()).unwrap();
+            let again = PrivateKey::from_der(&PrivateKeyDer::Pkcs8(again)).unwrap();
+            assert_eq!(again.public(), key.public(), "{name}");
         }
     }
 

@@ -24,10 +24,10 @@ pub(super) struct Renewal {
 /// What a verb did, for programs.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct Report {
+pub(super) struct Report {
     schema: u32,
     certificates: Vec<Line>,
-    services: Vec<Line>,
+    pub(super) services: Vec<Line>,
 }
 
 /// What a verb did to one certificate or service.
@@ -131,6 +131,12 @@ pub(super) async fn deploy(
     context.reconcile(&[], &services, json).await
 }
 
+impl Line {
+    pub(super) fn shown(&self) -> String {
+        format!("{}: {}: {}", self.name, self.result, self.text)
+    }
+}
+
 impl Context {
     pub(super) fn world(&self) -> World {
         World::real(&self.loaded.config, &self.store)
@@ -211,6 +217,23 @@ impl Context {
         services: &[&ServiceSpec],
         json: bool,
     ) -> Result<u8, Failed> {
+        let (report, worst) = self.passes(certificates, services).await?;
+        if json {
+            show::json(&report);
+        } else {
+            for line in report.certificates.iter().chain(&report.services) {
+                show::line(&line.shown());
+            }
+        }
+        Ok(worst)
+    }
+
+    /// The passes, and how each ended.
+    pub(super) async fn passes(
+        &self,
+        certificates: &[&CertSpec],
+        services: &[&ServiceSpec],
+    ) -> Result<(Report, u8), Failed> {
         let (world, stop) = (self.world(), Cell::new(false));
         let reconciler = self.reconciler(&world, &stop, true);
         self.warn_of_another_config();
@@ -236,14 +259,7 @@ impl Context {
             worst = worse(worst, code);
             report.services.push(line);
         }
-        if json {
-            show::json(&report);
-        } else {
-            for line in report.certificates.iter().chain(&report.services) {
-                show::line(&format!("{}: {}: {}", line.name, line.result, line.text));
-            }
-        }
-        Ok(worst)
+        Ok((report, worst))
     }
 
     /// Whether the last failure of a certificate will heal by itself: the CA is out of reach.
@@ -266,7 +282,11 @@ impl Context {
     }
 
     /// What a person renewed goes into service now, not minutes after the last reload.
-    async fn want_now(&self, spec: &ServiceSpec, renewed: &[&CertSpec]) -> Result<(), Failed> {
+    pub(super) async fn want_now(
+        &self,
+        spec: &ServiceSpec,
+        renewed: &[&CertSpec],
+    ) -> Result<(), Failed> {
         let state = self.store.service(&spec.name)?.state()?;
         let mut newer = Vec::new();
         for certificate in renewed.iter().filter(|c| spec.certificates.contains(&c.name)) {

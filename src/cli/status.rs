@@ -1,6 +1,7 @@
 //! `status` and `history`: read-only, from records that name the observation behind each word.
 
 use std::cell::Cell;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,6 +12,7 @@ use crate::policy::plan::Action;
 use crate::policy::verdict;
 use crate::policy::words::{self, Wanting, Word};
 use crate::state::reach::{Mode, Reach};
+use crate::state::upload::UploadRecord;
 use crate::state::{Revision, ServiceState, Step};
 use crate::store::DaemonRecord;
 use crate::world::World;
@@ -50,6 +52,14 @@ struct Certificate {
     mode: Option<Mode>,
     /// Whether the CA can reach this host.
     reach: Believed,
+    /// `auto`, `acme` or `manual`.
+    source: &'static str,
+    /// Where it may be uploaded; none when it comes from its CA alone.
+    drop_folder: Option<PathBuf>,
+    /// The last upload that was accepted or refused.
+    upload: Option<UploadRecord>,
+    /// The upload that is incomplete, and what is missing.
+    waiting: Option<UploadRecord>,
 }
 
 #[derive(Serialize)]
@@ -109,6 +119,7 @@ pub(super) fn print(context: &Context, json: bool) -> Result<u8, Failed> {
         if let Some(problem) = &certificate.problem {
             show::line(&format!("  {}: last try failed: {problem}", certificate.name));
         }
+        show_uploads(certificate, now);
     }
     show::line("");
     let rows = report.services.iter().map(|s| {
@@ -152,6 +163,29 @@ fn mode_line(certificate: &Certificate, now: Timestamp) -> Option<String> {
             Some(format!("the CA cannot reach this host since {since}: {}", believed.reason))
         }
         (_, Reach::Reachable | Reach::Unknown) => None,
+    }
+}
+
+fn show_uploads(certificate: &Certificate, now: Timestamp) {
+    let Some(folder) = &certificate.drop_folder else { return };
+    let name = &certificate.name;
+    if certificate.source == Source::Manual.word()
+        || certificate.upload.is_some()
+        || certificate.waiting.is_some()
+    {
+        let source = certificate.source;
+        show::line(&format!("  {name}: source {source}, drop folder {}", folder.display()));
+    }
+    for (what, upload) in
+        [("incomplete upload", &certificate.waiting), ("last upload", &certificate.upload)]
+    {
+        let Some(upload) = upload else { continue };
+        let outcome = upload.outcome.word();
+        let when = show::relative(upload.at, now);
+        for (at, line) in upload.text.lines().enumerate() {
+            let head = if at == 0 { format!("{what} {outcome} {when}: ") } else { String::new() };
+            show::line(&format!("  {name}: {head}{line}"));
+        }
     }
 }
 
@@ -241,6 +275,10 @@ fn certificates(
                 since: seen.state.reach.since,
                 reason: seen.state.reach.reason,
             },
+            source: spec.source.word(),
+            drop_folder: (spec.source != Source::Acme).then(|| spec.upload.dir.clone()),
+            upload: context.store.upload_record(&spec.name)?,
+            waiting: seen.state.waiting.clone(),
         });
     }
     Ok(lines)

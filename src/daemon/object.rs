@@ -59,9 +59,10 @@ pub(super) fn watched(config: &Config, store: &Store) -> Folders {
     folders
 }
 
-/// Whether it may come from a drop folder.
+/// Whether it may come from a drop folder. Where it comes from its CA alone, a folder that is still
+/// there says so to whoever uploads.
 fn is_uploaded(certificate: &CertSpec) -> bool {
-    certificate.source != Source::Acme
+    certificate.source != Source::Acme || certificate.upload.dir.is_dir()
 }
 
 /// When to look at it again although nothing was told: a lost event costs a day at most, an hour
@@ -73,6 +74,18 @@ pub(super) fn at_the_latest(object: &Object, config: &Config, now: Timestamp) ->
     };
     schedule::after(now, if uploaded { schedule::HOUR } else { schedule::DAY })
 }
+
+/// Whether something lies in its drop folder: then it waits for no other certificate.
+pub(super) fn has_upload(config: &Config, name: &str) -> bool {
+    let Some(spec) = config.certificate(name).filter(|spec| is_uploaded(spec)) else {
+        return false;
+    };
+    let entries = std::fs::read_dir(&spec.upload.dir).into_iter().flatten().flatten();
+    entries.take(GLANCE).any(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+}
+
+/// So many names are looked at for that.
+const GLANCE: usize = 64;
 
 /// Tokens of orders under way: their responses stay.
 pub(super) fn pending_tokens(store: &Store, config: &Config) -> BTreeSet<String> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Error, MOST_ACTIONS, Pass, Reconciler, wait_for};
+use super::{Error, MOST_ACTIONS, Pass, Reconciler, upload, wait_for};
 use crate::cert::span;
 use crate::config::{CertSpec, Mode, Source};
 use crate::deploy;
@@ -24,52 +24,104 @@ impl Reconciler<'_> {
         let store = self.store.certificate(&spec.name)?;
         let now = || self.world.now();
         let writer = wait_for(&spec.name, || store.try_lock(now()), self.progress).await?;
-        let mut pass = Pass::nothing();
         self.finish(&writer, spec).await?;
+        let mut pass = Pass::nothing();
+        // First of all: an upload waits for no CA.
+        let mut look_at = self.uploads(&writer, spec, &mut pass).await?;
         writer.retire_csrs(spec, &self.live(&spec.name)?)?;
+        let mut pass = self.steps(&writer, spec, pass, &mut look_at).await?;
+        let last = self.store.upload_record(&spec.name)?;
+        let now = self.world.now();
+        pass.findings.extend(upload::findings(spec, &store.state()?, last.as_ref(), now));
+        pass.wait.until = pass.wait.until.into_iter().chain(look_at).min();
+        Ok(pass)
+    }
+
+    /// Step after step until the plan says wait; an upload that comes meanwhile goes first.
+    async fn steps(
+        &self,
+        writer: &CertificateWriter,
+        spec: &CertSpec,
+        mut pass: Pass,
+        look_at: &mut Option<Timestamp>,
+    ) -> Result<Pass, Error> {
+        let mut interruptions = 0;
         for _ in 0..MOST_ACTIONS {
             if self.stop.get() {
                 return Ok(pass);
             }
             let seen = self.observe(spec)?;
             let now = self.world.now();
-            match self.next(spec, &seen, now) {
+            let action = match self.next(spec, &seen, now) {
                 Action::Wait(wait)
                     if matches!(wait.why, Why::Clock(_))
                         && !seen.time.trusted
                         && self.clock_is_confirmed(spec).await =>
                 {
                     self.world.confirmed.set(true);
+                    continue;
                 }
                 Action::Wait(wait) => {
                     if self.config.mode == Mode::On && plan::wants_request(spec, &seen, now) {
-                        self.request(&writer, spec).await?;
+                        self.request(writer, spec).await?;
                     }
-                    let findings = self.certificate_findings(spec, &seen, &wait, now)?;
-                    return Ok(Pass { wait, findings, ..pass });
+                    pass.findings.extend(self.certificate_findings(spec, &seen, &wait, now)?);
+                    return Ok(Pass { wait, ..pass });
                 }
                 _ if self.config.mode == Mode::Observe => {
                     let why = Why::Person("mode is \"observe\": nothing is ordered".to_owned());
                     let wait = Wait { until: None, why };
-                    let findings = self.certificate_findings(spec, &seen, &wait, now)?;
-                    return Ok(Pass { wait, findings, ..pass });
+                    pass.findings.extend(self.certificate_findings(spec, &seen, &wait, now)?);
+                    return Ok(Pass { wait, ..pass });
                 }
-                Action::AskRenewalInfo => self.ask_renewal_info(&writer, spec, &seen).await?,
                 Action::Placeholder(reason) => {
-                    self.stand_in(&writer, spec, &seen, &reason).await?;
+                    self.stand_in(writer, spec, &seen, &reason).await?;
+                    continue;
                 }
-                Action::Probe => pass.failed = self.probe(&writer, spec).await?,
-                Action::Rehearse(reason) => {
-                    let order = self.order(&writer, spec, Goal::Rehearsal, None).await?;
-                    pass.failed = self.drive(&writer, spec, order, &reason, false).await?;
-                }
-                Action::Issue { reason, replaces, exempt } => {
-                    let order = self.order(&writer, spec, Goal::Certificate, replaces).await?;
-                    pass.failed = self.drive(&writer, spec, order, &reason, exempt).await?;
+                action => action,
+            };
+            let ask = self.ask(writer, spec, &seen, action);
+            let asked = if interruptions < MOST_INTERRUPTIONS {
+                self.unless_uploaded(spec, ask).await
+            } else {
+                Some(ask.await)
+            };
+            match asked {
+                Some(failed) => pass.failed = failed?.or(pass.failed),
+                None => {
+                    interruptions += 1;
+                    *look_at = self.uploads(writer, spec, &mut pass).await?;
                 }
             }
         }
         Err(Error::Restless(spec.name.clone()))
+    }
+
+    /// Asks the CA for what the plan wants of it; returns what failed.
+    async fn ask(
+        &self,
+        writer: &CertificateWriter,
+        spec: &CertSpec,
+        seen: &Observed,
+        action: Action,
+    ) -> Result<Option<String>, Error> {
+        match action {
+            Action::AskRenewalInfo => {
+                self.ask_renewal_info(writer, spec, seen).await?;
+                Ok(None)
+            }
+            Action::Rehearse(reason) => {
+                let order = self.order(writer, spec, Goal::Rehearsal, None).await?;
+                self.drive(writer, spec, order, &reason, false).await
+            }
+            Action::Issue { reason, replaces, exempt } => {
+                let order = self.order(writer, spec, Goal::Certificate, replaces).await?;
+                self.drive(writer, spec, order, &reason, exempt).await
+            }
+            Action::Probe => self.probe(writer, spec).await,
+            // Done where it was found.
+            Action::Placeholder(_) | Action::Wait(_) => Ok(None),
+        }
     }
 
     /// The next step for a certificate, as the plan has it.
@@ -162,6 +214,10 @@ impl Reconciler<'_> {
         Ok(writer.remember(&state)?)
     }
 }
+
+/// A CA is asked to the end after so many uploads in one pass: nobody can keep us from it by
+/// uploading without end.
+const MOST_INTERRUPTIONS: u32 = 3;
 
 /// A peer's clock agrees with ours when it is no further away than this.
 const AGREEMENT: Duration = Duration::from_secs(5 * 60);

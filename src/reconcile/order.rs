@@ -255,7 +255,9 @@ impl Reconciler<'_> {
         let fingerprint = bundle.leaf().fingerprint;
         let newest = self.store.certificate(&spec.name)?.newest()?;
         let revision = match newest.filter(|newest| newest.leaf.fingerprint == fingerprint) {
-            Some(newest) if self.is_told(spec, newest.number)? => return Ok(newest.number),
+            Some(newest) if self.is_told(spec, "issued", newest.number)? => {
+                return Ok(newest.number);
+            }
             Some(newest) => newest,
             None => writer.commit(bundle, Some(order.asked.clone()), url, self.world.now())?,
         };
@@ -270,10 +272,10 @@ impl Reconciler<'_> {
         Ok(revision.number)
     }
 
-    /// Whether history has the line of this revision.
-    fn is_told(&self, spec: &CertSpec, number: u64) -> Result<bool, Error> {
+    /// Whether history has this line of this revision.
+    pub(super) fn is_told(&self, spec: &CertSpec, what: &str, number: u64) -> Result<bool, Error> {
         Ok(self.store.history()?.iter().any(|event| {
-            event.what == "issued"
+            event.what == what
                 && event.revision == Some(number)
                 && event.certificate.as_ref() == Some(&spec.name)
         }))

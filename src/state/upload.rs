@@ -3,6 +3,15 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::{Origin, Revision};
+
+impl Revision {
+    /// Whether a person uploaded it: it is deployed without delay.
+    pub fn is_upload(&self) -> bool {
+        self.origin == Origin::Upload
+    }
+}
+
 /// What became of the last upload; for `status`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -29,4 +38,15 @@ pub enum UploadOutcome {
     Refused,
     /// Something is missing.
     Waiting,
+}
+
+impl UploadOutcome {
+    /// One word for a person.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Waiting => "waiting",
+        }
+    }
 }

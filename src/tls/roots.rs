@@ -41,7 +41,12 @@ pub fn roots(trust_anchor: Option<&Path>) -> Result<Roots, BadAnchor> {
     Ok(Roots { certificates, complaint })
 }
 
-fn anchors(path: &Path) -> Result<Vec<CertificateDer<'static>>, BadAnchor> {
+/// The certificates of a trust anchor alone.
+///
+/// # Errors
+///
+/// As [`roots`].
+pub fn anchors(path: &Path) -> Result<Vec<CertificateDer<'static>>, BadAnchor> {
     let bad = |reason: String| BadAnchor { path: path.to_owned(), reason };
     let pem = std::fs::read(path).map_err(|e| bad(e.to_string()))?;
     let anchors = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();

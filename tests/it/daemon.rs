@@ -308,8 +308,10 @@ async fn an_upload_wakes_it_also_into_a_folder_that_was_made_anew() {
     let daemon = host.start_daemon();
     until_watching(&host).await;
     until_moved(&daemon, || std::fs::write(folder.join("a.pem"), "A").unwrap()).await;
-    until_moved(&daemon, || std::fs::remove_dir_all(host.state_dir().join("drop")).unwrap()).await;
-    until_moved(&daemon, || std::fs::create_dir_all(&folder).unwrap()).await;
+    // In one step, for the daemon makes it anew at once.
+    let (drop, gone) = (host.state_dir().join("drop"), host.dir.path().join("gone"));
+    until_moved(&daemon, || std::fs::rename(&drop, &gone).unwrap()).await;
+    until("it makes it anew", LIMIT, async || folder.is_dir().then_some(())).await;
     until_moved(&daemon, || std::fs::write(folder.join("b.pem"), "B").unwrap()).await;
     assert!(!has_thread(&daemon, "poll"), "nothing is polled that need not be");
 }

@@ -48,10 +48,13 @@ impl Lab {
         Self::with("", "").await
     }
 
-    /// With further lines for `[[certificate]]` and `[[service]]`.
+    /// With further lines for `[[certificate]]` and `[[service]]`; `DIR` stands for the folder, in
+    /// which `ca.pem` is the CA's root.
     pub async fn with(certificate: &str, service: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(LabClock(Mutex::new("2026-11-23T12:00:00Z".parse().unwrap())));
+        let ca = Rc::new(LabCa::new());
+        std::fs::write(dir.path().join("ca.pem"), &ca.root_pem).unwrap();
         let tls = dir.path().join("tls");
         let lab_service = Rc::new(LabService::start(tls.join("pbx")).await);
         std::fs::create_dir(&tls).unwrap();
@@ -71,11 +74,10 @@ impl Lab {
             port = lab_service.port,
         );
         let path = dir.path().join("pbxcert.toml");
-        std::fs::write(&path, text).unwrap();
+        std::fs::write(&path, text.replace("DIR", dir.path().to_str().unwrap())).unwrap();
         let config = file::load(&path, file::Options::HERE).unwrap_or_else(|e| panic!("{e}"));
         let config = config.config;
         let store = Store::open(&config.state_dir).unwrap();
-        let ca = Rc::new(LabCa::new());
         let clock_in_world: Arc<dyn Clock> = clock.clone();
         let world = World {
             clock: clock_in_world,
@@ -192,9 +194,12 @@ impl Clock for LabClock {
 /// A CA in this process: drives orders through every stage.
 pub struct LabCa {
     root: Issuer<'static, KeyPair>,
+    pub root_pem: String,
     pub lifetime: Cell<SignedDuration>,
     /// Errors to answer with, at the next steps.
     pub failures: RefCell<VecDeque<acme::Error>>,
+    /// Takes every connection, and never answers.
+    pub hangs: Cell<bool>,
     pub orders: Cell<u32>,
     /// What time it thinks it is.
     pub date: Cell<Option<Timestamp>>,
@@ -208,6 +213,8 @@ impl LabCa {
         params.distinguished_name.push(DnType::CommonName, "lab CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self {
+            root_pem: params.self_signed(&key).unwrap().pem(),
+            hangs: Cell::new(false),
             root: Issuer::new(params, key),
             lifetime: Cell::new(SignedDuration::from_hours(24 * 90)),
             failures: RefCell::default(),
@@ -231,6 +238,16 @@ impl LabCa {
     pub fn bundle_for(&self, names: &[&str], now: Timestamp, lifetime: SignedDuration) -> Bundle {
         let key =
             pbxcert::cert::bundle::PrivateKey::generate(pbxcert::cert::KeyType::EcdsaP256).unwrap();
+        self.bundle_with(key, names, now, lifetime)
+    }
+
+    pub fn bundle_with(
+        &self,
+        key: pbxcert::cert::bundle::PrivateKey,
+        names: &[&str],
+        now: Timestamp,
+        lifetime: SignedDuration,
+    ) -> Bundle {
         let names: Vec<_> = names.iter().map(|n| n.parse().unwrap()).collect();
         let pem = self.sign(&key.csr(&names).unwrap(), now, lifetime);
         Bundle::parse(pem.as_bytes(), key).unwrap()
@@ -259,6 +276,9 @@ impl Authority for LabCa {
         now: Timestamp,
     ) -> BoxFuture<'a, Result<Step, acme::Error>> {
         Box::pin(async move {
+            if self.hangs.get() {
+                std::future::pending::<()>().await;
+            }
             if let Some(error) = self.failures.borrow_mut().pop_front() {
                 return Err(error);
             }

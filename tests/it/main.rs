@@ -6,6 +6,7 @@ mod acme_flow;
 mod acme_pebble;
 mod alerts;
 mod ca;
+mod confine;
 mod crash;
 mod daemon;
 mod drop_folder;

@@ -60,7 +60,7 @@ impl Lab {
         self.newest().unwrap().leaf.validity.not_after
     }
 
-    fn told(&self, what: &str) -> Vec<String> {
+    fn events(&self, what: &str) -> Vec<String> {
         let events = self.store.history().unwrap().into_iter();
         events.filter(|e| e.what == what).map(|e| e.text).collect()
     }
@@ -84,7 +84,7 @@ async fn from_reachable_to_manual_and_back_to_the_ca() {
         format!("the CA at localhost:1 cannot open http://pbx.test/ from outside (\"{DETAIL}\")")
     );
     assert_eq!(lab.reach().since, Some(since));
-    assert_eq!(lab.told("mode"), [format!("manual from now on: {reason}")]);
+    assert_eq!(lab.events("mode"), [format!("manual from now on: {reason}")]);
     let pass = lab.pass().await.remove("pbx").unwrap();
     let finding = pass.findings.iter().find(|f| f.text.contains("manual mode")).unwrap();
     assert_eq!(finding.severity, Severity::Warning);
@@ -92,12 +92,12 @@ async fn from_reachable_to_manual_and_back_to_the_ca() {
     assert!(ways.contains("pbxcert preflight pbx") && ways.contains("pbxcert csr pbx"), "{ways}");
 
     // Nothing is ordered in the ordinary course; the CA is tried once a day.
-    let (orders, probes) = (lab.told("ordered").len(), lab.told("probed").len());
+    let (orders, probes) = (lab.events("ordered").len(), lab.events("probed").len());
     lab.live(days(10), Some("connection")).await;
-    assert_eq!(lab.told("ordered").len(), orders);
-    let tries = lab.told("probed").len() - probes;
+    assert_eq!(lab.events("ordered").len(), orders);
+    let tries = lab.events("probed").len() - probes;
     assert!((9..=11).contains(&tries), "{tries} tries in ten days");
-    assert!(lab.told("probed").last().unwrap().contains("Timeout during connect"));
+    assert!(lab.events("probed").last().unwrap().contains("Timeout during connect"));
 
     // An upload, good for 90 days: it is deployed like any other, and serves on.
     let bundle = lab.ca.bundle_for(&["pbx.test"], lab.clock.now(), days(90));
@@ -114,7 +114,7 @@ async fn from_reachable_to_manual_and_back_to_the_ca() {
     // certificate stays.
     lab.live(days(2), None).await;
     assert_eq!((lab.mode(), lab.reach().verdict), (Mode::Automatic, Reach::Reachable));
-    let back = lab.told("mode").pop().unwrap();
+    let back = lab.events("mode").pop().unwrap();
     assert_eq!(back, "automatic again: the CA at localhost:1 could validate every name");
     assert_eq!(lab.newest().unwrap().number, 2);
     let pass = lab.pass().await.remove("pbx").unwrap();
@@ -129,7 +129,7 @@ async fn from_reachable_to_manual_and_back_to_the_ca() {
     assert_eq!(lab.newest().unwrap().number, 3);
     assert!(lab.newest().unwrap().asked.is_some(), "from the CA");
     assert_eq!(lab.state().pairs["pbx"].promoted.as_ref().unwrap().revision, 3);
-    assert_eq!(lab.told("mode").len(), 2, "one change there, one back");
+    assert_eq!(lab.events("mode").len(), 2, "one change there, one back");
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn a_ca_that_is_down_leaves_the_mode_alone() {
     lab.ca.failures.borrow_mut().clear();
     lab.live(days(2), None).await;
     assert!(lab.newest().unwrap().number > issued, "renewed as ever");
-    assert!(lab.told("mode").is_empty());
+    assert!(lab.events("mode").is_empty());
 }
 
 #[tokio::test]
@@ -168,7 +168,7 @@ async fn without_a_certificate_one_refusal_is_enough_and_the_tries_go_on_as_ever
     lab.clock.forward(until);
     lab.pass().await;
     assert!(lab.newest().is_some());
-    assert_eq!((lab.mode(), lab.told("mode").len()), (Mode::Automatic, 2));
+    assert_eq!((lab.mode(), lab.events("mode").len()), (Mode::Automatic, 2));
 }
 
 #[tokio::test]

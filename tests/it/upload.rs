@@ -1,151 +1,599 @@
-//! Uploads go through the real binary's confined child, and what a sentence tells somebody to type
-//! does what the sentence says.
+//! Uploads: from a file in the drop folder to what the service serves, or to a sentence.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::cell::Cell;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use base64::prelude::{BASE64_STANDARD, Engine as _};
-use pbxcert::cert::import::{File, Parts};
-use pbxcert::confine;
-use zeroize::Zeroizing;
+use jiff::SignedDuration;
+use pbxcert::cert::Fingerprint;
+use pbxcert::cert::bundle::Bundle;
+use pbxcert::cert::import::File;
+use pbxcert::clock::Clock as _;
+use pbxcert::config::Mode;
+use pbxcert::policy::upload::Verdict;
+use pbxcert::reconcile::{Imported, Pass, Wish};
+use pbxcert::state::Condition;
+use pbxcert::state::upload::{UploadOutcome, UploadRecord};
+use serde_json::Value;
 
-use crate::source::project;
+use crate::host::{Host, LIMIT, until};
+use crate::lab::Lab;
 
-/// Our own binary.
-const HELPER: &str = env!("CARGO_BIN_EXE_pbxcert");
+const MANUAL: &str = "source = \"manual\"\ntrust-anchor = \"DIR/ca.pem\"";
+const AUTO: &str = "trust-anchor = \"DIR/ca.pem\"";
 
-fn fixture(name: &str) -> File {
-    let path = project().join("tests/fixtures/import").join(format!("{name}.b64"));
-    let text = std::fs::read_to_string(path).unwrap();
-    file(name, BASE64_STANDARD.decode(text.replace('\n', "")).unwrap())
+fn days(n: i64) -> SignedDuration {
+    SignedDuration::from_hours(24 * n)
 }
 
-fn file(name: &str, bytes: Vec<u8>) -> File {
-    File { name: name.to_owned(), bytes: Zeroizing::new(bytes) }
+/// A lab whose folder is there.
+async fn lab(certificate: &str) -> Lab {
+    let lab = Lab::with(certificate, "").await;
+    lab.pass().await;
+    lab
 }
 
-async fn taken_apart(files: &[File]) -> Vec<Parts> {
-    let password = Zeroizing::new("changeit".to_owned());
-    confine::parts(Path::new(HELPER), files, Some(&password)).await
+/// The same, with a certificate for `pbx.test` of so many days live.
+async fn live(days: i64) -> (Lab, Bundle) {
+    let lab = lab(MANUAL).await;
+    let bundle = lab.bought(days);
+    lab.upload(&[("old.crt", &bundle.cert_pem()), ("old.key", &bundle.key().to_pem())]);
+    lab.pass().await;
+    assert_eq!(lab.served(), Some(bundle.leaf().fingerprint));
+    (lab, bundle)
 }
 
-#[tokio::test]
-async fn a_confined_child_finds_what_is_in_a_file() {
-    let files = ["openssl3.p12", "legacy.p12", "keytool.p12", "shop.crt", "shop.key", "scrypt.key"];
-    let found = taken_apart(&files.map(fixture)).await;
-    let counts: Vec<_> =
-        found.iter().map(|p| (p.certificates.len(), p.keys.len(), p.problems.len())).collect();
-    assert_eq!(counts, [(3, 1, 0), (3, 1, 0), (3, 1, 0), (1, 0, 0), (0, 1, 0), (0, 1, 0)]);
-    assert_eq!(found[0].keys[0].public(), found[4].keys[0].public());
-}
-
-#[tokio::test]
-async fn a_good_file_among_hostile_ones_is_read_within_the_limit() {
-    let mut files: Vec<File> =
-        (0..13).map(|n| file(&format!("deep{n}"), [0x30, 0x80].repeat(128 * 1024))).collect();
-    files.push(file("zeros", vec![0; 256 * 1024]));
-    // Together they want more rounds than there are: the modest one is served first.
-    files.extend(["pk12util.p12", "pk12util.p12", "pk12util-old.p12"].map(fixture));
-    files.push(fixture("openssl3.p12"));
-    let since = Instant::now();
-    let found = taken_apart(&files).await;
-    assert!(since.elapsed() < Duration::from_secs(6), "{:?}", since.elapsed());
-    assert!(found[..14].iter().all(|p| p.problems.len() == 1 && p.certificates.is_empty()));
-    assert_eq!((found[17].certificates.len(), found[17].keys.len()), (3, 1));
-    assert!(found.iter().map(|p| p.rounds).sum::<u64>() <= pbxcert::cert::import::ROUNDS);
-    // Which of them is served is a matter of rounds, and of time on a busy machine.
-    let served = found[14..17].iter().filter(|p| p.problems.is_empty()).count();
-    assert!(served <= 1, "{served} are served");
-}
-
-#[tokio::test]
-async fn what_a_fair_share_of_the_rounds_does_not_open_is_opened_with_what_is_left() {
-    let files = ["pk12util.p12", "openssl3.p12", "keytool.p12", "pbes2.key"].map(fixture);
-    let found = taken_apart(&files).await;
-    let keys: Vec<usize> = found.iter().map(|p| p.keys.len()).collect();
-    assert_eq!(keys, [1; 4], "{:?}", found[0].problems);
-}
-
-/// The real child, looked at while it waits for its file.
-#[test]
-fn the_child_of_the_real_binary_is_confined() {
-    let mut child = Command::new(HELPER)
-        .args(["internal", "parse"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let proc = PathBuf::from(format!("/proc/{}", child.id()));
-    let status = || std::fs::read_to_string(proc.join("status")).unwrap();
-    let since = Instant::now();
-    while !status().contains("NoNewPrivs:\t1") {
-        assert!(since.elapsed() < Duration::from_secs(20), "{}", status());
-        std::thread::yield_now();
+impl Lab {
+    fn drop_dir(&self) -> PathBuf {
+        self.config.certificates[0].upload.dir.clone()
     }
-    if status_of_us().contains("Uid:\t0\t0") {
-        assert!(status().contains("Uid:\t65534\t65534\t65534\t65534"), "{}", status());
-        assert!(status().contains("Gid:\t65534\t65534\t65534\t65534"), "{}", status());
-        assert!(status().contains("CapEff:\t0000000000000000"), "{}", status());
+
+    fn upload(&self, files: &[(&str, &str)]) {
+        for (name, text) in files {
+            std::fs::write(self.drop_dir().join(name), text).unwrap();
+        }
     }
-    let limits = std::fs::read_to_string(proc.join("limits")).unwrap();
-    let words = |start: &str| -> Vec<String> {
-        let line = limits.lines().find(|line| line.starts_with(start)).unwrap();
-        line[start.len()..].split_whitespace().take(2).map(str::to_owned).collect()
+
+    /// A certificate and its key as a shop would sell it.
+    fn bought(&self, days: i64) -> Bundle {
+        self.bought_for(&["pbx.test"], days)
+    }
+
+    fn bought_for(&self, names: &[&str], days: i64) -> Bundle {
+        self.ca.bundle_for(names, self.clock.now(), SignedDuration::from_hours(24 * days))
+    }
+
+    fn upload_pair(&self, bundle: &Bundle) {
+        self.upload(&[("new.crt", &bundle.cert_pem()), ("new.key", &bundle.key().to_pem())]);
+    }
+
+    /// What is in the folder, but for what we keep there.
+    fn lies(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.drop_dir()).unwrap();
+        let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> =
+            names.filter(|n| n != "accepted" && n != "rejected" && !n.starts_with('.')).collect();
+        names.sort();
+        names
+    }
+
+    fn note(&self, name: &str) -> String {
+        std::fs::read_to_string(self.drop_dir().join(name)).unwrap_or_default()
+    }
+
+    fn record(&self) -> UploadRecord {
+        self.store.upload_record("pbx").unwrap().expect("an upload was decided on")
+    }
+
+    /// The revision that the service was seen to serve.
+    fn served(&self) -> Option<Fingerprint> {
+        self.state().seen.values().next()?.fingerprint()
+    }
+
+    /// What history tells last of this kind.
+    fn told(&self, what: &str) -> String {
+        let events = self.store.history().unwrap();
+        events.into_iter().rfind(|e| e.what == what).map(|e| e.text).unwrap_or_default()
+    }
+
+    /// Uploads this and asserts that it is refused, in these words, and that nothing else happens.
+    async fn refuses(&self, files: &[(&str, &str)], words: &[&str]) -> Pass {
+        let (served, newest) = (self.served(), self.newest().map(|r| r.number));
+        self.upload(files);
+        let mut passes = self.pass().await;
+        let reason = self.note("REASON.txt");
+        for word in words {
+            assert!(reason.contains(word), "{word:?} is not in {reason:?}");
+        }
+        assert_eq!(self.lies(), ["REASON.txt"]);
+        assert_eq!(self.record().outcome, UploadOutcome::Refused);
+        assert!(self.told("refused").contains(words[0]), "{}", self.told("refused"));
+        assert_eq!((self.served(), self.newest().map(|r| r.number)), (served, newest));
+        let pass = passes.remove("pbx").unwrap();
+        let told = pass.findings.iter().find(|f| f.condition == Condition::DropRefused);
+        assert!(told.is_some_and(|f| f.text.contains(words[0])), "{pass:?}");
+        pass
+    }
+
+    async fn import(&self, bundle: &Bundle, accept_worse: bool, dry_run: bool) -> Imported {
+        let stop = Cell::new(false);
+        let text = format!("{}{}", bundle.cert_pem(), *bundle.key().to_pem());
+        let file = File { name: "new.pem".to_owned(), bytes: text.into_bytes().into() };
+        let files = [file];
+        let wish = Wish { files: &files, password: None, accept_worse, dry_run, uid: 0 };
+        self.reconciler(&stop).import(&self.config.certificates[0], &wish).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_pair_that_comes_file_by_file_is_live_after_the_second() {
+    let lab = lab(MANUAL).await;
+    let bundle = lab.bought(365);
+    lab.upload(&[("pbx_test.crt", &bundle.cert_pem())]);
+    let passes = lab.pass().await;
+    let waiting = "have: certificate for pbx.test; missing: its private key";
+    assert!(lab.note("WAITING.txt").starts_with(waiting), "{}", lab.note("WAITING.txt"));
+    assert_eq!(lab.lies(), ["WAITING.txt", "pbx_test.crt"]);
+    let until = passes["pbx"].wait.until.unwrap();
+    assert_eq!(until, lab.clock.now() + days(1), "it is looked at when it has waited a day");
+    assert_eq!(lab.told("waiting"), waiting);
+
+    // Written beside it, then renamed, as careful tools do.
+    let beside = lab.drop_dir().join(".hidden.tmp");
+    std::fs::write(&beside, bundle.key().to_pem().as_bytes()).unwrap();
+    std::fs::rename(&beside, lab.drop_dir().join("whatever it is called")).unwrap();
+    lab.pass().await;
+    assert_eq!(lab.served(), Some(bundle.leaf().fingerprint));
+    assert_eq!(lab.lies(), Vec::<String>::new());
+    let record = lab.record();
+    assert_eq!(record.outcome, UploadOutcome::Accepted);
+    assert_eq!(record.files, ["pbx_test.crt", "whatever it is called"]);
+    let uid = rustix::process::geteuid().as_raw();
+    assert_eq!(record.uid, Some(uid));
+    assert!(lab.told("accepted").contains(&format!("uid {uid}")), "{}", lab.told("accepted"));
+    assert_no_key(&lab.drop_dir());
+    let accepted = std::fs::read_dir(lab.drop_dir().join("accepted")).unwrap();
+    let accepted: Vec<_> = accepted.map(|e| e.unwrap().path()).collect();
+    let [accepted] = accepted.as_slice() else { panic!("{accepted:?}") };
+    let text = std::fs::read_to_string(accepted.join("ACCEPTED.txt")).unwrap();
+    assert!(text.starts_with("Accepted: the certificate for pbx.test, good until "), "{text}");
+    let kept = std::fs::read_to_string(accepted.join("cert.pem")).unwrap();
+    assert_eq!(kept, bundle.cert_pem());
+}
+
+/// No file in the folder or below holds a private key.
+fn assert_no_key(folder: &std::path::Path) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            assert_no_key(&path);
+        } else {
+            let bytes = std::fs::read(&path).unwrap();
+            let key = bytes.windows(11).any(|w| w == b"PRIVATE KEY");
+            assert!(!key, "{} holds a key", path.display());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_upload_takes_the_place_of_a_placeholder_at_once() {
+    let lab = lab(MANUAL).await;
+    let reloads = lab.service.reloads.get();
+    assert!(lab.newest().is_some_and(|newest| newest.is_placeholder()));
+    // Just reloaded, and it ends before the placeholder does.
+    let bundle = lab.bought(20);
+    lab.upload_pair(&bundle);
+    lab.pass().await;
+    assert_eq!(lab.served(), Some(bundle.leaf().fingerprint));
+    assert_eq!(lab.service.reloads.get(), reloads + 1);
+}
+
+#[tokio::test]
+async fn halves_find_each_other_with_days_between() {
+    let lab = lab(MANUAL).await;
+    let bundle = lab.bought(365);
+    lab.upload(&[("cert.pem", &bundle.cert_pem())]);
+    lab.pass().await;
+    lab.clock.forward(SignedDuration::from_hours(23));
+    lab.pass().await;
+    assert_eq!(lab.lies(), ["WAITING.txt", "cert.pem"], "a day has not passed");
+    lab.clock.forward(SignedDuration::from_hours(2));
+    lab.pass().await;
+    assert_eq!(lab.lies(), ["REASON.txt"]);
+    assert!(lab.note("REASON.txt").contains("stayed incomplete for 24 hours"));
+
+    lab.clock.forward(days(5));
+    lab.upload(&[("key.pem", &bundle.key().to_pem())]);
+    lab.pass().await;
+    assert_eq!(lab.served(), Some(bundle.leaf().fingerprint));
+    assert_eq!(lab.lies(), Vec::<String>::new());
+    assert_no_key(&lab.drop_dir());
+}
+
+#[tokio::test]
+async fn a_half_is_forgotten_after_a_week() {
+    let lab = lab(MANUAL).await;
+    let bundle = lab.bought(365);
+    lab.upload(&[("cert.pem", &bundle.cert_pem())]);
+    lab.pass().await;
+    lab.clock.forward(days(2));
+    lab.pass().await;
+    lab.clock.forward(days(8));
+    lab.upload(&[("key.pem", &bundle.key().to_pem())]);
+    lab.pass().await;
+    assert_ne!(lab.served(), Some(bundle.leaf().fingerprint));
+    assert_eq!(
+        lab.note("WAITING.txt").lines().next(),
+        Some("have: private key (key.pem); missing: the certificate for pbx.test")
+    );
+}
+
+#[tokio::test]
+async fn what_is_taken_away_again_is_not_waited_for() {
+    let lab = lab(MANUAL).await;
+    lab.upload(&[("cert.pem", &lab.bought(365).cert_pem())]);
+    lab.pass().await;
+    std::fs::remove_file(lab.drop_dir().join("cert.pem")).unwrap();
+    let passes = lab.pass().await;
+    assert_eq!(lab.lies(), Vec::<String>::new(), "the note goes, too");
+    assert!(passes["pbx"].findings.iter().all(|f| !f.text.contains("incomplete")));
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_for_the_key_of_the_last_one_needs_no_key() {
+    let (lab, old) = live(60).await;
+    let renewed = lab.ca.bundle_with(old.key().clone(), &["pbx.test"], lab.clock.now(), days(365));
+    lab.upload(&[("renewed.crt", &renewed.cert_pem())]);
+    lab.pass().await;
+    assert_eq!(lab.served(), Some(renewed.leaf().fingerprint));
+    assert!(lab.told("accepted").contains("with the key of revision"), "{}", lab.told("accepted"));
+}
+
+#[tokio::test]
+async fn what_is_refused_says_why_and_leaves_what_is_live_alone() {
+    let (lab, old) = live(100).await;
+    let (one, other) = (lab.bought(365), lab.bought(365));
+    let mixed = [("a.crt", &*one.cert_pem()), ("b.key", &*other.key().to_pem())];
+    lab.refuses(&mixed, &["The private key in b.key does not belong to the certificate"]).await;
+    let live_key = [("a.crt", &*one.cert_pem()), ("b.key", &*old.key().to_pem())];
+    let fits = "It belongs to the certificate that is in use now (revision";
+    lab.refuses(&live_key, &["does not belong", fits]).await;
+    let wrong = lab.bought_for(&["www.test"], 365);
+    let pair = |b: &Bundle| format!("{}{}", b.cert_pem(), *b.key().to_pem());
+    let names = "good for www.test, but not for pbx.test";
+    lab.refuses(&[("x.pem", &pair(&wrong))], &[names]).await;
+    let short = lab.bought(50);
+    lab.refuses(&[("x.pem", &pair(&short))], &["good until", "--accept-worse"]).await;
+    let elsewhere = Lab::new().await.bought(365);
+    let untrusted = "between yours and a trusted root is missing";
+    lab.refuses(&[("x.pem", &pair(&elsewhere))], &[untrusted, "--accept-worse"]).await;
+    lab.refuses(&[("notes.txt", "Dear Sir")], &["notes.txt: "]).await;
+    let expired = lab.bought(1);
+    lab.clock.forward(days(2));
+    lab.refuses(&[("x.pem", &pair(&expired))], &["expired at"]).await;
+    assert_eq!(lab.served(), Some(old.leaf().fingerprint));
+}
+
+#[tokio::test]
+async fn a_good_upload_among_bad_ones_is_taken_and_the_others_are_named() {
+    let lab = lab(MANUAL).await;
+    let bundle = lab.bought(365);
+    lab.upload_pair(&bundle);
+    lab.upload(&[("notes.txt", "Dear Sir"), ("stray.key", &lab.bought(1).key().to_pem())]);
+    symlink("/etc/shadow", lab.drop_dir().join("link.pem")).unwrap();
+    let passes = lab.pass().await;
+    assert_eq!(lab.served(), Some(bundle.leaf().fingerprint));
+    let reason = lab.note("REASON.txt");
+    for file in ["notes.txt: ", "stray.key: ", "link.pem: "] {
+        assert!(reason.contains(file), "{file} is missing: {reason}");
+    }
+    assert!(!reason.contains("new."), "{reason}");
+    assert_eq!(lab.lies(), ["REASON.txt", "link.pem"]);
+    assert_eq!(lab.record().outcome, UploadOutcome::Accepted);
+    assert!(passes["pbx"].findings.iter().any(|f| f.text.contains("link.pem")));
+    // What lies there for good is told once.
+    let events = lab.history().len();
+    lab.pass().await;
+    lab.pass().await;
+    assert_eq!(lab.history().len(), events);
+    assert_eq!(lab.record().outcome, UploadOutcome::Accepted);
+}
+
+#[tokio::test]
+async fn of_two_candidates_the_better_is_taken() {
+    let lab = lab(MANUAL).await;
+    let (short, long) = (lab.bought(100), lab.bought(365));
+    for (name, bundle) in [("short", &short), ("long", &long)] {
+        let text = format!("{}{}", bundle.cert_pem(), *bundle.key().to_pem());
+        lab.upload(&[(&format!("{name}.pem"), &text)]);
+    }
+    lab.pass().await;
+    assert_eq!(lab.served(), Some(long.leaf().fingerprint));
+    assert!(lab.record().text.contains("There were several certificates"), "{:?}", lab.record());
+    assert!(lab.note("REASON.txt").starts_with("short.pem: It holds another certificate"));
+}
+
+#[tokio::test]
+async fn the_same_again_is_nothing_new() {
+    let (lab, bundle) = live(365).await;
+    let (newest, reloads) = (lab.newest().unwrap().number, lab.service.reloads.get());
+    lab.upload_pair(&bundle);
+    lab.pass().await;
+    assert_eq!(lab.newest().unwrap().number, newest);
+    assert_eq!(lab.service.reloads.get(), reloads);
+    assert_eq!(lab.lies(), Vec::<String>::new());
+    let text = lab.record().text;
+    assert!(text.contains("is here already (revision") && text.contains("nothing to do"), "{text}");
+}
+
+#[tokio::test]
+async fn an_upload_does_not_wait_for_the_last_reload() {
+    let (lab, _) = live(100).await;
+    let next = lab.bought(365);
+    lab.upload_pair(&next);
+    let reloads = lab.service.reloads.get();
+    lab.pass().await;
+    assert_eq!(lab.served(), Some(next.leaf().fingerprint));
+    assert_eq!(lab.service.reloads.get(), reloads + 1);
+}
+
+#[tokio::test]
+async fn an_upload_is_taken_while_the_ca_refuses() {
+    let lab = Lab::with(AUTO, "").await;
+    for _ in 0..9 {
+        let down = pbxcert::acme::Error::Certificate("maintenance".to_owned());
+        lab.ca.failures.borrow_mut().push_back(down);
+    }
+    lab.pass().await;
+    assert!(lab.history().iter().any(|what| what == "failed"), "{:?}", lab.history());
+    let bundle = lab.bought(365);
+    lab.upload_pair(&bundle);
+    lab.pass().await;
+    assert_eq!(lab.served(), Some(bundle.leaf().fingerprint));
+    assert_eq!(lab.ca.orders.get(), 0);
+}
+
+#[tokio::test]
+async fn an_upload_is_taken_while_the_ca_does_not_answer() {
+    let lab = Lab::with(AUTO, "").await;
+    lab.ca.hangs.set(true);
+    let bundle = lab.bought(365);
+    let upload = async {
+        let there = async || lab.drop_dir().is_dir().then_some(());
+        until("the folder is made", LIMIT, there).await;
+        lab.upload_pair(&bundle);
     };
-    assert_eq!(words("Max cpu time"), ["5", "6"]);
-    assert_eq!(words("Max data size"), ["67108864", "67108864"]);
-    for none in ["Max file size", "Max core file size", "Max processes", "Max open files"] {
-        assert_eq!(words(none), ["0", "0"], "{none}");
-    }
-    // What is no question is answered as such, and not with a panic.
-    child.stdin.take().unwrap().write_all(b"junk").unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
-    assert!(String::from_utf8_lossy(&output.stdout).contains("the question was cut off"));
+    let (passes, ()) = tokio::join!(lab.pass(), upload);
+    assert_eq!(lab.served(), Some(bundle.leaf().fingerprint));
+    assert_eq!(passes["pbx"].failed, None);
 }
 
-fn status_of_us() -> String {
-    std::fs::read_to_string("/proc/self/status").unwrap()
-}
-
-/// The command between backticks is typed as it stands, but for the passwords that it asks for.
 #[tokio::test]
-async fn what_a_sentence_tells_to_type_makes_a_file_that_is_read() {
-    const OPENSSL: &[&str] = &["-passin", "pass:changeit", "-passout", "pass:changeit"];
-    const KEYTOOL: &[&str] =
-        &["-noprompt", "-srcstorepass", "changeit", "-deststorepass", "changeit"];
-    for (name, answers, result, expected) in [
-        ("proc-type.key", OPENSSL, "new.key", (0, 1)),
-        ("rsa-proc-type.key", OPENSSL, "new.key", (0, 1)),
-        ("pbes1-md5-des.key", OPENSSL, "new.key", (0, 1)),
-        ("rc4.p12", OPENSSL, "new.pem", (3, 1)),
-        ("ec-explicit.key", &[], "new.key", (0, 1)),
-        ("keystore.jks", KEYTOOL, "new.p12", (3, 1)),
-        ("keystore.jceks", KEYTOOL, "new.p12", (3, 1)),
-    ] {
-        let upload = fixture(name);
-        let sentence = taken_apart(std::slice::from_ref(&upload)).await[0].problems[0].clone();
-        let mut command = sentence.split('`').nth(1).unwrap().split(' ');
-        let program = command.next().unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(name), &*upload.bytes).unwrap();
-        let mut typed = Command::new(program);
-        typed.args(command).args(answers).current_dir(folder.path());
-        let output = match typed.output() {
-            Ok(output) => output,
-            // Java is large: where it is not, the other commands are tried.
-            Err(_) if program == "keytool" && std::env::var_os("PBXCERT_REAL").is_none() => {
-                println!("skipped: {program} is not here: {name}");
-                continue;
-            }
-            Err(error) => panic!("{program}: {error}"),
-        };
-        assert!(output.status.success(), "{sentence}: {output:?}");
-        let new = file(result, std::fs::read(folder.path().join(result)).unwrap());
-        let found = taken_apart(&[new]).await;
-        let counts = (found[0].certificates.len(), found[0].keys.len());
-        assert_eq!((counts, &found[0].problems), (expected, &Vec::new()), "{name}");
+async fn worse_is_taken_by_import_when_root_insists() {
+    let (lab, old) = live(365).await;
+    let worse = lab.bought(100);
+    let imported = lab.import(&worse, false, false).await;
+    assert!(matches!(imported.judgement.verdict, Verdict::Refuse(_)));
+    assert_eq!(imported.revision, None);
+    let imported = lab.import(&worse, true, true).await;
+    assert!(matches!(imported.judgement.verdict, Verdict::Accept { .. }));
+    assert_eq!(lab.newest().unwrap().leaf.fingerprint, old.leaf().fingerprint, "only judged");
+    let imported = lab.import(&worse, true, false).await;
+    assert_eq!(imported.revision, Some(lab.newest().unwrap().number));
+    lab.pass().await;
+    assert_eq!(lab.served(), Some(worse.leaf().fingerprint));
+}
+
+#[tokio::test]
+async fn a_certificate_from_its_ca_alone_takes_no_uploads_and_says_so() {
+    let lab = Lab::with("source = \"acme\"", "").await;
+    lab.pass().await;
+    assert!(!lab.drop_dir().exists(), "nobody is invited");
+    std::fs::create_dir_all(lab.drop_dir()).unwrap();
+    let (served, bundle) = (lab.served(), lab.bought(365));
+    lab.upload_pair(&bundle);
+    lab.pass().await;
+    assert!(lab.note("REASON.txt").contains("source = \"acme\""), "{}", lab.note("REASON.txt"));
+    assert_eq!(lab.served(), served);
+}
+
+#[tokio::test]
+async fn who_only_observes_touches_no_upload() {
+    let mut lab = lab(MANUAL).await;
+    lab.config.mode = Mode::Observe;
+    lab.upload_pair(&lab.bought(365));
+    lab.pass().await;
+    assert_eq!(lab.lies(), ["new.crt", "new.key"]);
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_used_holds_up_nothing() {
+    let mut lab = Lab::with(AUTO, "").await;
+    let file = lab.dir.path().join("a file");
+    std::fs::write(&file, "").unwrap();
+    lab.config.certificates[0].upload.dir = file.join("pbx");
+    let passes = lab.pass().await;
+    assert!(lab.newest().is_some(), "the CA was asked all the same");
+    let found = &passes["pbx"].findings;
+    assert!(found.iter().any(|f| f.text.contains("the drop folder")), "{found:?}");
+}
+
+// ---------------------------------------------------------------- the real binary
+
+/// A host whose certificate is uploaded, with a CA of the lab.
+struct Manual {
+    host: Host,
+    shop: Lab,
+}
+
+impl Manual {
+    async fn new() -> Self {
+        let (host, shop) = (Host::new().await, Lab::new().await);
+        let skew = jiff::Timestamp::now().duration_since(shop.clock.now());
+        shop.clock.forward(skew);
+        let anchor = shop.dir.path().join("ca.pem");
+        let manual = format!("source = \"manual\"\ntrust-anchor = {anchor:?}\n");
+        let reload = host.reload();
+        let text = format!("{}{manual}{}", host.head(), host.service_table(&reload, ""));
+        host.configure(&text);
+        Self { host, shop }
     }
+
+    fn drop_dir(&self) -> PathBuf {
+        self.host.state_dir().join("drop/pbx")
+    }
+
+    fn upload(&self, bundle: &Bundle) {
+        for (name, text) in
+            [("a.crt", bundle.cert_pem()), ("a.key", bundle.key().to_pem().to_string())]
+        {
+            std::fs::write(self.drop_dir().join(name), text).unwrap();
+        }
+    }
+
+    /// How many certificates lie in `accepted/`; a crash may leave two folders of the same.
+    fn accepted(&self) -> usize {
+        let entries = std::fs::read_dir(self.drop_dir().join("accepted")).unwrap();
+        let kept = entries.map(|e| std::fs::read(e.unwrap().path().join("cert.pem")).unwrap());
+        kept.collect::<std::collections::BTreeSet<_>>().len()
+    }
+
+    fn revisions(&self) -> Vec<Fingerprint> {
+        let store = pbxcert::store::Store::open_read_only(&self.host.state_dir()).unwrap();
+        let revisions = store.certificate("pbx").unwrap().revisions().unwrap();
+        let real = revisions.into_iter().filter(|r| !r.is_placeholder());
+        real.map(|revision| revision.leaf.fingerprint).collect()
+    }
+}
+
+#[tokio::test]
+async fn an_upload_survives_a_crash_before_every_operation() {
+    // A run has some 200 operations; each run of the tests takes another share of them.
+    let begin = 1 + u64::from(std::process::id()) % 7;
+    let lanes = (0..3).map(|lane| async move {
+        let manual = Manual::new().await;
+        manual.host.pbxcert(&["renew"]).await;
+        let mut told = 0;
+        for n in (begin + 7 * lane..600).step_by(21) {
+            let bundle = manual.shop.bought(365 + i64::try_from(n).unwrap());
+            manual.upload(&bundle);
+            // It is taken once it has been quiet for a second.
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+            let crash = [("PBXCERT_CRASH_AT", n.to_string())];
+            let run = manual.host.pbxcert_with(&["renew"], &crash).await;
+            let cut_off = run.signal == Some(6);
+            // What was put back has to be quiet for a second once more.
+            until("all is tidy", LIMIT, async || {
+                manual.host.pbxcert(&["renew"]).await;
+                (!manual.drop_dir().join("a.key").exists()).then_some(())
+            })
+            .await;
+            told += 1;
+            let fingerprint = bundle.leaf().fingerprint;
+            let pair = manual.host.pair().map(|pair| pair.leaf().fingerprint);
+            assert_eq!(pair, Some(fingerprint), "operation {n}: it is lost: {run:?}");
+            let times = manual.revisions().into_iter().filter(|f| *f == fingerprint).count();
+            assert_eq!(times, 1, "operation {n}: it was stored {times} times");
+            assert_eq!(manual.host.happened("accepted"), told, "{n}: {:#?}", manual.host.history());
+            assert_eq!(manual.accepted(), told, "operation {n}");
+            for name in ["a.crt", "a.key", "REASON.txt", "WAITING.txt"] {
+                assert!(!manual.drop_dir().join(name).exists(), "operation {n}: {name} is left");
+            }
+            assert_no_key(&manual.drop_dir());
+            if !cut_off {
+                return n;
+            }
+        }
+        panic!("600 operations, and no end");
+    });
+    let ends = futures_util::future::join_all(lanes).await;
+    assert!(ends.iter().all(|n| *n > 40), "a run has more operations than that: {ends:?}");
+}
+
+#[tokio::test]
+async fn the_daemon_takes_what_is_dropped_and_tells_what_is_missing() {
+    let manual = Manual::new().await;
+    let _daemon = manual.host.start_daemon();
+    let there = async || manual.drop_dir().is_dir().then_some(());
+    until("the folder is made", LIMIT, there).await;
+    let bundle = manual.shop.bought(365);
+    std::fs::write(manual.drop_dir().join("a.crt"), bundle.cert_pem()).unwrap();
+    let note = async || manual.drop_dir().join("WAITING.txt").exists().then_some(());
+    let begun = Instant::now();
+    until("the note is there", LIMIT, note).await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let status = manual.host.status().await;
+    let pbx = &status["certificates"][0];
+    assert_eq!(pbx["source"], "manual");
+    assert_eq!(pbx["drop-folder"], manual.drop_dir().to_str().unwrap());
+    let waiting = "have: certificate for pbx.test; missing: its private key";
+    assert_eq!(pbx["waiting"]["text"], waiting);
+    manual.host.pbxcert(&["status"]).await.expect(0).says(waiting);
+
+    manual.upload(&bundle);
+    until("it is live", LIMIT, async || {
+        let pair = manual.host.pair()?;
+        (pair.leaf().fingerprint == bundle.leaf().fingerprint).then_some(())
+    })
+    .await;
+    until("status says live", LIMIT, async || {
+        let status = manual.host.status().await;
+        (status["certificates"][0]["state"] == "live").then_some(())
+    })
+    .await;
+    let status = manual.host.status().await;
+    let pbx = &status["certificates"][0];
+    assert_eq!((&pbx["waiting"], &pbx["upload"]["outcome"]), (&Value::Null, &"accepted".into()));
+    manual
+        .host
+        .pbxcert(&["history"])
+        .await
+        .expect(0)
+        .says("Accepted: the certificate for pbx.test");
+}
+
+#[tokio::test]
+async fn import_prints_a_checklist_and_brings_it_into_service() {
+    let manual = Manual::new().await;
+    let host = &manual.host;
+    let bundle = manual.shop.bought(365);
+    let (cert, key) = (host.dir.path().join("my.crt"), host.dir.path().join("my.key"));
+    std::fs::write(&cert, bundle.cert_pem()).unwrap();
+    std::fs::write(&key, bundle.key().to_pem().as_bytes()).unwrap();
+    let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
+
+    let alone = host.pbxcert(&["import", "pbx", cert]).await.expect(1);
+    alone.says("incomplete, nothing was changed").says("missing: its private key");
+    let judged = host.pbxcert(&["import", "pbx", cert, key, "--dry-run"]).await.expect(0);
+    judged.says("ok    private key: ").says("ok    names: pbx.test");
+    assert_eq!(manual.revisions(), []);
+
+    let run = host.pbxcert(&["import", "pbx", cert, key]).await.expect(0);
+    let run = run.says("Accepted: the certificate for pbx.test").says("sip: files installed");
+    run.says("sip: done: ");
+    assert_eq!(host.pair().unwrap().leaf().fingerprint, bundle.leaf().fingerprint);
+    let again = host.pbxcert(&["import", "pbx", cert, key, "--json"]).await.expect(0).json();
+    assert_eq!((&again["schema"], &again["verdict"]), (&1.into(), &"already-there".into()));
+
+    let worse = manual.shop.bought(30);
+    let file = host.dir.path().join("worse.pem");
+    std::fs::write(&file, format!("{}{}", worse.cert_pem(), *worse.key().to_pem())).unwrap();
+    let file = file.to_str().unwrap();
+    let refused = host.pbxcert(&["import", "pbx", file]).await.expect(1);
+    refused.says("FAIL  not before the one in use: ").says("refused: nothing was changed");
+    let refused = host.pbxcert(&["import", "pbx", file, "--json"]).await.expect(1).json();
+    assert_eq!((&refused["verdict"], &refused["revision"]), (&"refused".into(), &Value::Null));
+    let checks = refused["checks"].as_array().unwrap();
+    let failed: Vec<_> = checks.iter().filter(|c| c["outcome"] == "fail").collect();
+    assert_eq!(failed.len(), 1, "{refused}");
+    host.pbxcert(&["import", "pbx", file, "--accept-worse"]).await.expect(0);
+    assert_eq!(host.pair().unwrap().leaf().fingerprint, worse.leaf().fingerprint);
+
+    host.pbxcert(&["import", "pbx"]).await.expect(64);
+    host.pbxcert(&["import", "door", cert]).await.expect(64).says("no certificate \"door\"");
+    host.pbxcert(&["import", "pbx", "/nowhere"]).await.expect(1).says("cannot read /nowhere");
+    let large = host.dir.path().join("large");
+    std::fs::File::create(&large).unwrap().set_len(1 << 30).unwrap();
+    host.pbxcert(&["import", "pbx", large.to_str().unwrap()]).await.expect(1).says("larger than");
 }

@@ -34,6 +34,7 @@ mod guards;
 mod line;
 mod probes;
 mod smoke;
+mod upload;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

@@ -402,6 +402,21 @@ impl Daemon {
         self.child.wait().unwrap().code()
     }
 
+    /// Processor time that it has used, in ticks.
+    pub fn processor_time(&self) -> u64 {
+        let stat = super::text(format!("/proc/{}/stat", self.child.id()));
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split(' ').collect();
+        // utime and stime, proc_pid_stat(5), counted from the state on.
+        [12, 13].iter().filter_map(|at| fields.get(*at)?.parse::<u64>().ok()).sum()
+    }
+
+    /// The most memory that it ever had, in KiB.
+    pub fn most_memory(&self) -> u64 {
+        let status = super::text(format!("/proc/{}/status", self.child.id()));
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap()
+    }
+
     /// What all daemons of the site said.
     pub fn log(&self) -> String {
         super::text(&self.log)

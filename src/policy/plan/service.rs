@@ -13,6 +13,7 @@ use self::rest::{joined, look_at};
 use super::{DeployReason, ServiceAction, Wait, Why};
 use crate::cert::{Leaf, Validity, span};
 use crate::config::ServiceSpec;
+use crate::config::kind::Class;
 use crate::policy::calm::{self, Leave};
 use crate::policy::schedule::{
     DAY, HOUR, MINUTE, Seed, after, before, date, frees_at, holds_until,
@@ -57,7 +58,7 @@ fn noted(pair: &PairSeen, now: Timestamp) -> Option<Timestamp> {
 /// One deployment for everything that is ready, or why there is none.
 ///
 /// Automatic ones follow the last reload by 5 minutes, so that certificates that come together
-/// share one; a person does not wait, and takes along what is ready.
+/// share one; a person does not wait, nor does an upload, and takes along what is ready.
 fn deploy(
     spec: &ServiceSpec,
     seen: &ServiceSeen,
@@ -65,9 +66,11 @@ fn deploy(
 ) -> Result<ServiceAction, Vec<Wait>> {
     let mut ready = Vec::new();
     let mut waits = Vec::new();
+    let mut uploaded = false;
     for pair in &seen.pairs {
         match candidate(pair, seen, now) {
             Candidate::Ready(number, reason) => {
+                uploaded |= is_fresh_upload(pair, reason);
                 ready.push(((pair.certificate.clone(), number), reason));
             }
             Candidate::Later(wait) => waits.push(wait),
@@ -80,14 +83,15 @@ fn deploy(
         return Err(waits);
     };
     let last = seen.reloads.iter().filter_map(|r| holds_until(r.at, COALESCING, now)).max();
-    let waits_for_nobody = seen.by_hand || reason == DeployReason::Forced;
-    if let Some(until) = last.filter(|_| !waits_for_nobody) {
+    let asked_for = seen.by_hand || reason == DeployReason::Forced;
+    if let Some(until) = last.filter(|_| !asked_for && !uploaded) {
         let text = format!("reloaded less than 5 minutes ago; the next reload at {}", date(until));
         waits.push(Wait { until: Some(until), why: Why::NotDue(text) });
         return Err(waits);
     }
     let pairs: Vec<(String, u64)> = ready.into_iter().map(|(pair, _)| pair).collect();
-    if waits_for_nobody {
+    // Whoever uploads wants it now, but has not allowed to drop calls.
+    if asked_for || uploaded && spec.class != Class::Restart {
         return Ok(ServiceAction::Deploy { pairs, reason });
     }
     match calm::leave(disturbance(spec, seen, &pairs), now) {
@@ -151,7 +155,7 @@ fn candidate(pair: &PairSeen, seen: &ServiceSeen, now: Timestamp) -> Candidate {
         return candidate;
     }
     let Some(reason) = wanted(pair, newest) else { return Candidate::Settled };
-    let forced = reason == DeployReason::Forced;
+    let at_once = reason == DeployReason::Forced || is_fresh_upload(pair, reason);
     let automatic = || {
         foreign(pair, newest, now)
             .or_else(|| young(pair, newest, old, now))
@@ -162,8 +166,14 @@ fn candidate(pair: &PairSeen, seen: &ServiceSeen, now: Timestamp) -> Candidate {
         .or_else(|| dates(pair, newest, now))
         .or_else(|| placeholder::kept_back(pair, newest, seen, now))
         .or_else(|| quiet_at(pair, now).map(|at| Wait { until: Some(at), why: Why::Quiet }))
-        .or_else(|| if forced { None } else { automatic() });
+        .or_else(|| if at_once { None } else { automatic() });
     wait.map_or(Candidate::Ready(newest.number, reason), Candidate::Later)
+}
+
+/// A person has uploaded the newest revision, and it was not tried yet: it waits for nothing but a
+/// hold, the dates, files that are being written, and calls.
+fn is_fresh_upload(pair: &PairSeen, reason: DeployReason) -> bool {
+    reason == DeployReason::Newer && pair.newest.as_ref().is_some_and(Revision::is_upload)
 }
 
 /// Why the newest revision is wanted; `None` when it is where it belongs.

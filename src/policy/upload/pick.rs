@@ -1,0 +1,25 @@
+//! Which certificates have their key.
+
+use super::{Candidate, KeyPlace, OurKey, Upload};
+
+/// The certificates that are a server's and have their key, uploaded or ours; when there is none,
+/// those of a CA that lie beside their own key.
+pub fn candidates(upload: &Upload, ours: &[OurKey]) -> Vec<Candidate> {
+    let key = |public: &[u8]| {
+        let uploaded = upload.keys.iter().position(|k| k.key.public() == public);
+        let ours = || ours.iter().position(|k| k.key.public() == public);
+        uploaded.map(KeyPlace::Uploaded).or_else(|| ours().map(KeyPlace::Ours))
+    };
+    let pairs = upload.certificates.iter().enumerate().filter_map(|(certificate, found)| {
+        Some(Candidate { certificate, key: key(&found.facts.public)? })
+    });
+    let is_ca = |candidate: &Candidate| upload.certificates[candidate.certificate].facts.leaf.is_ca;
+    let (cas, servers): (Vec<Candidate>, Vec<Candidate>) = pairs.partition(is_ca);
+    if !servers.is_empty() {
+        return servers;
+    }
+    // Beside the certificate of a server, that of a CA is no more than its chain.
+    let server_there = upload.certificates.iter().any(|c| !c.facts.leaf.is_ca);
+    let own = |candidate: &Candidate| matches!(candidate.key, KeyPlace::Uploaded(_));
+    if server_there { Vec::new() } else { cas.into_iter().filter(own).collect() }
+}

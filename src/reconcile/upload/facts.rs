@@ -1,0 +1,236 @@
+//! Everything that the judge is shown.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
+
+use super::Weighed;
+use crate::cert::bundle::{Bundle, PrivateKey};
+use crate::cert::chain;
+use crate::cert::import::Parts;
+use crate::config::CertSpec;
+use crate::feed;
+use crate::policy::upload::{
+    self as judge, Case, KeyPlace, Known, Live, Newest, OurKey, Trust, Upload, Verdict,
+};
+use crate::reconcile::{Error, Reconciler};
+use crate::state::Revision;
+use crate::store::CertificateStore;
+use crate::tls;
+
+impl Reconciler<'_> {
+    /// Gathers what has to be known of an upload and has it judged.
+    pub(super) async fn weigh(
+        &self,
+        store: &CertificateStore,
+        spec: &CertSpec,
+        files: Vec<(String, Parts)>,
+        accept_worse: bool,
+    ) -> Result<Weighed, Error> {
+        let locked = files.iter().any(|(_, parts)| parts.rounds > 0);
+        let upload = Upload::of(files);
+        let revisions = store.revisions()?;
+        let bundles: Vec<(&Revision, Bundle)> = revisions
+            .iter()
+            .filter_map(|revision| Some((revision, store.bundle(revision.number).ok()?)))
+            .collect();
+        let roots = self.roots(spec);
+        let ours = self.our_keys(store, &bundles)?;
+        let live = self.in_service(spec, &bundles, &roots)?;
+        let known = self.known(spec, live.as_ref(), &bundles)?;
+        let newest = bundles.last().map(|(revision, bundle)| Newest {
+            number: revision.number,
+            fingerprint: revision.leaf.fingerprint,
+            chain: bundle.chain().to_vec(),
+        });
+        let mut trust = BTreeMap::new();
+        for candidate in judge::candidates(&upload, &ours).into_iter().take(MOST_CHAINS) {
+            let place = candidate.certificate;
+            trust.insert(place, self.trust(spec, &upload, place, &bundles, &roots).await);
+        }
+        let case = Case {
+            spec,
+            upload: &upload,
+            ours: &ours,
+            known: &known,
+            live: live.as_ref(),
+            newest: newest.as_ref(),
+            trust: &trust,
+            accept_worse,
+            now: self.world.now(),
+        };
+        let mut judgement = judge::judge(&case);
+        let mut bundle = None;
+        if let Verdict::Accept { candidate, .. } = &judgement.verdict {
+            let key = match candidate.key {
+                KeyPlace::Ours(place) => ours[place].key.clone(),
+                KeyPlace::Uploaded(place) => upload.keys[place].key.clone(),
+            };
+            let chain = match trust.remove(&candidate.certificate) {
+                Some(trust) => trust.chain,
+                None => vec![upload.certificates[candidate.certificate].der.clone()],
+            };
+            match Bundle::from_ders(chain, key) {
+                Ok(whole) => bundle = Some(whole),
+                Err(error) => judgement.verdict = Verdict::Refuse(vec![error.to_string()]),
+            }
+        }
+        Ok(Weighed { upload, judgement, bundle, locked })
+    }
+
+    /// Keys that never left this host, and those of earlier revisions.
+    fn our_keys(
+        &self,
+        store: &CertificateStore,
+        bundles: &[(&Revision, Bundle)],
+    ) -> Result<Vec<OurKey>, Error> {
+        let from = |key: &PrivateKey| {
+            let same = |(_, bundle): &&(&Revision, Bundle)| bundle.key().public() == key.public();
+            match bundles.iter().rfind(same) {
+                Some((revision, _)) => format!("revision {}", revision.number),
+                None => "the signing request that was made here".to_owned(),
+            }
+        };
+        let keys = store.waiting_keys()?.into_iter();
+        Ok(keys.map(|key| OurKey { from: from(&key), key }).collect())
+    }
+
+    /// What uploads of a certificate may lead to: this machine's roots, and those of the
+    /// configuration. One that cannot be read trusts nobody, and says so in the log.
+    fn roots(&self, spec: &CertSpec) -> Vec<CertificateDer<'static>> {
+        let issuer = spec.issuers.first().and_then(|name| self.config.issuers.get(name));
+        let issuer = issuer.and_then(|issuer| issuer.trust_anchor.as_deref());
+        let warned = |error: &tls::BadAnchor| tracing::warn!("{error}");
+        let ours = tls::roots(spec.upload.trust_anchor.as_deref())
+            .inspect_err(warned)
+            .or_else(|_| tls::roots(None))
+            .unwrap_or_default();
+        ours.complaint.iter().for_each(|text| tracing::warn!("{text}"));
+        let issuer = issuer.map(|path| tls::anchors(path).inspect_err(warned).unwrap_or_default());
+        [ours.certificates, issuer.unwrap_or_default()].concat()
+    }
+
+    /// Where the chain of a certificate leads, with what was uploaded, what is known, and what may
+    /// be fetched.
+    async fn trust(
+        &self,
+        spec: &CertSpec,
+        upload: &Upload,
+        place: usize,
+        bundles: &[(&Revision, Bundle)],
+        roots: &[CertificateDer<'static>],
+    ) -> Trust {
+        let found = &upload.certificates[place];
+        let mut known: Vec<CertificateDer<'static>> =
+            upload.certificates.iter().map(|c| c.der.clone()).collect();
+        let earlier = bundles.iter().rev().flat_map(|(_, bundle)| bundle.chain()[1..].iter());
+        known.extend(earlier.cloned());
+        let mut built = chain::build(&found.der, &known, roots, self.world.now());
+        if spec.upload.fetch_intermediates {
+            for _ in 0..MOST_FETCHES {
+                let Some(missing) = built.missing.as_ref().filter(|m| !m.addresses.is_empty())
+                else {
+                    break;
+                };
+                self.say(&format!("{}: fetching {}", spec.name, missing.issuer));
+                match feed::intermediates(&missing.addresses, FETCH_LIMIT).await {
+                    Ok(fetched) => known.extend(fetched),
+                    Err(error) => {
+                        let certificate = spec.name.as_str();
+                        tracing::warn!(certificate, "an intermediate is missing: {error}");
+                        break;
+                    }
+                }
+                let before = built.certificates.len();
+                built = chain::build(&found.der, &known, roots, self.world.now());
+                if built.certificates.len() == before {
+                    break;
+                }
+            }
+        }
+        let at = |time| {
+            chain::validate(&built.certificates, roots, time).map_err(|error| error.to_string())
+        };
+        let (now, at_end) = (at(self.world.now()), at(found.facts.leaf.validity.not_after));
+        Trust { chain: built.certificates, missing: built.missing, now, at_end }
+    }
+
+    /// What an upload would replace: the newest revision that was seen in service, else the newest
+    /// one, else what the endpoints showed when they were looked at.
+    fn in_service(
+        &self,
+        spec: &CertSpec,
+        bundles: &[(&Revision, Bundle)],
+        roots: &[CertificateDer<'static>],
+    ) -> Result<Option<Live>, Error> {
+        let promoted = self.live(&spec.name)?.into_iter().max();
+        let mut shown = None;
+        for service in self.config.services.iter().filter(|s| s.certificates.contains(&spec.name)) {
+            let state = self.store.service(&service.name)?.state()?;
+            let endpoints = service.endpoints.iter().filter(|e| e.certificate == spec.name);
+            shown =
+                endpoints.filter_map(|e| state.seen.get(&e.to_string())?.leaf().cloned()).next();
+        }
+        let of = |number| bundles.iter().find(|(r, _)| Some(r.number) == number);
+        if let Some((revision, bundle)) = of(promoted).or(bundles.last()) {
+            let ends = revision.leaf.validity.not_after;
+            let at: Timestamp = self.world.now().min(ends);
+            return Ok(Some(Live {
+                leaf: revision.leaf.clone(),
+                what: format!("revision {}", revision.number),
+                placeholder: revision.is_placeholder(),
+                trusted: chain::validate(bundle.chain(), roots, at).is_ok(),
+            }));
+        }
+        let of_use = |leaf: &crate::cert::Leaf| {
+            let covers = |n| leaf.identifiers.iter().any(|held| held.covers(n));
+            // What every new PBX has: signed by itself, good for decades, of use to nobody.
+            let own = leaf.common_name.as_ref().is_some_and(|cn| leaf.issuer == format!("CN={cn}"));
+            spec.identifiers.iter().any(covers) && !own
+        };
+        Ok(shown.filter(of_use).map(|leaf| Live {
+            leaf,
+            what: "from another tool".to_owned(),
+            placeholder: false,
+            // Only its leaf was kept.
+            trusted: false,
+        }))
+    }
+
+    /// Public keys of what we have, so that a stray key can be named.
+    fn known(
+        &self,
+        spec: &CertSpec,
+        live: Option<&Live>,
+        bundles: &[(&Revision, Bundle)],
+    ) -> Result<Vec<Known>, Error> {
+        let mut known = Vec::new();
+        for (revision, bundle) in bundles.iter().rev() {
+            let in_use = live.is_some_and(|l| l.leaf.fingerprint == revision.leaf.fingerprint);
+            let what = if in_use {
+                format!("the certificate that is in use now (revision {})", revision.number)
+            } else {
+                format!("an earlier certificate (revision {})", revision.number)
+            };
+            known.push(Known { public: bundle.key().public().to_vec(), what });
+        }
+        for other in self.config.certificates.iter().filter(|c| c.name != spec.name) {
+            let store = self.store.certificate(&other.name)?;
+            let Some(newest) = store.newest()? else { continue };
+            let Ok(bundle) = store.bundle(newest.number) else { continue };
+            let what = format!("another certificate of this host, {:?}", other.name);
+            known.push(Known { public: bundle.key().public().to_vec(), what });
+        }
+        Ok(known)
+    }
+}
+
+/// Certificates with their keys in one upload whose chains are looked at.
+const MOST_CHAINS: usize = 4;
+
+/// Intermediates that are fetched for one chain.
+const MOST_FETCHES: usize = 3;
+
+const FETCH_LIMIT: Duration = Duration::from_secs(5);
