@@ -1,7 +1,7 @@
 //! Judges an upload: is this certificate to be taken, refused, or is something missing?
 //!
 //! [`candidates`] says which certificates have their key; the caller finds out where their chains
-//! lead, and [`judge`] decides from all of it.
+//! lead, and [`judge()`] decides from all of it.
 
 mod alone;
 mod facts;
