@@ -5,6 +5,7 @@
 
 mod reach;
 mod run;
+mod service;
 
 use std::time::Duration;
 

@@ -1,24 +1,22 @@
 //! The steps of the simulation.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
 
-use super::{Entry, Failed, NoProgress, Outcomes, Scene, ServiceScene};
+use super::{Entry, Failed, NoProgress, Outcomes, Scene};
 use crate::cert::{Fingerprint, Leaf, PLACEHOLDER, Validity};
-use crate::policy::plan::{self, Action, DeployReason, Reason, ServiceAction, Wait};
+use crate::policy::plan::{self, Action, Reason, Wait};
 use crate::policy::remember;
-use crate::policy::schedule::{DAY, HOUR, Seed, WEEK, after, date, holds_until};
+use crate::policy::schedule::{HOUR, Seed, after, date};
 use crate::state::{
-    Announcement, Answer, Ari, Asked, Calls, Failure, FailureClass, FilesSeen, LedgerEvent, Origin,
-    Promotion, ReloadRecord, Revision, SCHEMA, Served, ServiceSeen, Step, Time,
+    Ari, Asked, Failure, FailureClass, LedgerEvent, Origin, Revision, SCHEMA, Time,
 };
 
 /// The simulation under way.
 pub(super) struct Run<'a> {
     pub(super) scene: &'a mut Scene,
-    seed: &'a Seed,
+    pub(super) seed: &'a Seed,
     pub(super) outcomes: &'a mut dyn Outcomes,
     /// What was done so far.
     pub(super) timeline: Vec<Entry>,
@@ -261,135 +259,6 @@ impl<'a> Run<'a> {
         let object = self.scene.certificates[index].spec.name.clone();
         self.timeline.push(Entry { at: now, object, what, why: why.to_string(), routine });
     }
-
-    /// One service until it waits.
-    fn service(&mut self, index: usize, now: Timestamp) -> Result<Option<Timestamp>, NoProgress> {
-        let object = self.scene.services[index].spec.name.clone();
-        let mut last = None;
-        for _ in 0..MOST_STEPS {
-            let this = &self.scene.services[index];
-            let action = plan::next_service(&this.spec, &this.seen, self.seed, now);
-            let (what, why) = match &action {
-                ServiceAction::Wait(wait) => return ahead(wait, object, now),
-                ServiceAction::Announce { takes_place, pairs } => {
-                    let revisions = pairs.iter().cloned().collect();
-                    self.scene.services[index].seen.announced =
-                        Some(Announcement { at: now, takes_place: *takes_place, revisions });
-                    let what = format!("announced for {}", date(*takes_place));
-                    (what, "a reload ends calls".to_owned())
-                }
-                ServiceAction::CountCalls => {
-                    let count = self.outcomes.calls(&object, now);
-                    self.scene.services[index].seen.calls = Some(Calls { at: now, count });
-                    let what = count.map_or("unknown".to_owned(), |count| count.to_string());
-                    (format!("calls that are up: {what}"), "a reload would end them".to_owned())
-                }
-                ServiceAction::Look => {
-                    self.scene.services[index].seen.looked_at = Some(now);
-                    ("looked at its endpoints".to_owned(), "their last look was a while ago".into())
-                }
-                ServiceAction::Deploy { pairs, reason } => {
-                    (self.deploy(index, pairs, *reason, now), reason.to_string())
-                }
-                ServiceAction::Mend { certificates } => {
-                    let seen = &mut self.scene.services[index].seen;
-                    mend(seen, certificates, now);
-                    (format!("{} mended", certificates.join(", ")), "its files were damaged".into())
-                }
-                ServiceAction::Settle => {
-                    settle(&mut self.scene.services[index].seen, now);
-                    ("settled".to_owned(), "a switch was cut off".into())
-                }
-            };
-            let routine = matches!(action, ServiceAction::Look | ServiceAction::CountCalls);
-            self.timeline.push(Entry { at: now, object: object.clone(), what, why, routine });
-            last = Some(action);
-        }
-        Err(NoProgress { object, action: format!("{last:?}"), at: now })
-    }
-
-    fn deploy(
-        &mut self,
-        index: usize,
-        pairs: &[(String, u64)],
-        reason: DeployReason,
-        now: Timestamp,
-    ) -> String {
-        let ServiceScene { spec, seen } = &mut self.scene.services[index];
-        let revisions: BTreeMap<String, u64> = pairs.iter().cloned().collect();
-        seen.reloads.retain(|reload| holds_until(reload.at, WEEK, now).is_some());
-        seen.reloads.push(ReloadRecord {
-            at: now,
-            revisions: revisions.clone(),
-            by_hand: reason == DeployReason::Forced,
-        });
-        let mut words = Vec::new();
-        for (name, number) in revisions {
-            let endpoints: Vec<String> = seen
-                .endpoints
-                .iter()
-                .filter(|(_, certificate)| **certificate == name)
-                .map(|(endpoint, _)| endpoint.clone())
-                .collect();
-            let old = endpoints.iter().find_map(|endpoint| seen.seen.get(endpoint)?.leaf());
-            let step = if endpoints.is_empty() {
-                Step::Unproved
-            } else {
-                self.outcomes.deploy(&spec.name, old, now)
-            };
-            words.push(format!("revision {number} of {name} {step}"));
-            let Some(pair) = seen.pairs.iter_mut().find(|pair| pair.certificate == name) else {
-                continue;
-            };
-            let Some(leaf) = pair.newest.as_ref().map(|newest| newest.leaf.clone()) else {
-                continue;
-            };
-            pair.files = FilesSeen::AsInstalled;
-            pair.state.forced = false;
-            pair.state.retry_at = None;
-            (pair.state.revision, pair.state.step) = (Some(number), step);
-            pair.state.since = Some(now);
-            if step == Step::Proved {
-                let fingerprint = leaf.fingerprint;
-                pair.state.promoted = Some(Promotion {
-                    revision: number,
-                    fingerprint,
-                    at: now,
-                    endpoints: endpoints.clone(),
-                });
-                for endpoint in endpoints {
-                    seen.seen.insert(endpoint, serving(&leaf, now));
-                }
-            }
-        }
-        words.join(", ")
-    }
-}
-
-fn serving(leaf: &Leaf, now: Timestamp) -> Served {
-    let chain = vec![leaf.fingerprint];
-    let answer = Answer::Certificate { leaf: Box::new(leaf.clone()), chain, unfinished: None };
-    Served { at: now, answer, protocol: None, options: None }
-}
-
-fn mend(seen: &mut ServiceSeen, certificates: &[String], now: Timestamp) {
-    seen.mended.retain(|at| holds_until(*at, DAY, now).is_some());
-    seen.mended.push(now);
-    for pair in seen.pairs.iter_mut().filter(|pair| certificates.contains(&pair.certificate)) {
-        pair.files = FilesSeen::AsInstalled;
-        pair.state.drift_at = None;
-    }
-}
-
-fn settle(seen: &mut ServiceSeen, now: Timestamp) {
-    for pair in &mut seen.pairs {
-        let step = match pair.state.step {
-            Step::Installing => Step::Installed,
-            Step::RollingBack => Step::RolledBack,
-            _ => continue,
-        };
-        (pair.state.step, pair.state.since) = (step, Some(now));
-    }
 }
 
 /// The end of a wait, which has to lie ahead.
@@ -408,4 +277,4 @@ pub(super) fn ahead(
 }
 
 /// At one moment something may ask, rehearse and order, but not much more.
-const MOST_STEPS: usize = 12;
+pub(super) const MOST_STEPS: usize = 12;
