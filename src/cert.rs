@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod chain;
 pub mod import;
+pub mod top;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -143,6 +144,10 @@ pub struct Leaf {
     pub server_auth: bool,
     /// Extended key usage clientAuth (true also without the extension).
     pub client_auth: bool,
+    /// Key usage keyEncipherment (true also without the extension), which the RSA key exchange of
+    /// old phones needs; `None` in a record that was written before this was looked at.
+    #[serde(default)]
+    pub key_encipherment: Option<bool>,
     /// Basic constraints say CA.
     pub is_ca: bool,
     /// Authority key identifier in lower-case hex, for ARI.
@@ -342,6 +347,7 @@ impl Leaf {
             }
             _ => None,
         });
+        let key_usage = x509.key_usage().map_err(|e| unreadable(&e))?;
         let is_ca = x509.basic_constraints().map_err(|e| unreadable(&e))?;
         Ok(Self {
             fingerprint: Fingerprint::of(der),
@@ -357,6 +363,7 @@ impl Leaf {
             key: key_type(x509.public_key()),
             server_auth: usage.is_none_or(|u| u.server_auth || u.any),
             client_auth: usage.is_none_or(|u| u.client_auth || u.any),
+            key_encipherment: Some(key_usage.is_none_or(|u| u.value.key_encipherment())),
             is_ca: is_ca.is_some_and(|b| b.value.ca),
             authority_key,
         })

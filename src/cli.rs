@@ -3,8 +3,10 @@
 mod act;
 mod alert;
 mod csr;
+mod history;
 mod hold;
 mod import;
+mod lint;
 mod plan;
 mod preflight;
 mod show;
@@ -122,7 +124,7 @@ fn run_verb(arguments: Arguments) -> Result<u8, Failed> {
         Verb::Status { json } => status::print(&Context::reading(path)?, json),
         Verb::Plan { name, days, json } => {
             let context = Context::reading(path)?;
-            plan::print(&context, name.as_deref(), days, Vec::new(), json)?;
+            plan::print(&context, name.as_deref(), days, plan::Tried::default(), json)?;
             Ok(exit::DONE)
         }
         Verb::Preflight { name, json } => {
@@ -139,7 +141,7 @@ fn run_verb(arguments: Arguments) -> Result<u8, Failed> {
             in_runtime(verify::configured(&context, json)).map_err(unknown)
         }
         Verb::History { name, lines, json } => {
-            status::history(&Context::reading(path)?, name.as_deref(), lines, json)
+            history::print(&Context::reading(path)?, name.as_deref(), lines, json)
         }
         Verb::Ack { item, remove: true, .. } => alert::remove_ack(&Context::writing(path)?, &item),
         Verb::Ack { item, until, note, .. } => {
@@ -149,7 +151,8 @@ fn run_verb(arguments: Arguments) -> Result<u8, Failed> {
         Verb::Alert { what } => alert::run(&Context::reading(path)?, &what),
         Verb::Renew { name, dry_run: true, json, .. } => {
             let context = Context::writing(path)?;
-            let (tried, code) = in_runtime(act::rehearse(&context, name.as_deref()))?;
+            let (rehearsals, code) = in_runtime(act::rehearse(&context, name.as_deref()))?;
+            let tried = plan::Tried { rehearsals, remarks: context.expected(name.as_deref())? };
             plan::print(&context, name.as_deref(), None, tried, json)?;
             Ok(code)
         }
@@ -170,6 +173,10 @@ fn run_verb(arguments: Arguments) -> Result<u8, Failed> {
         }
         Verb::Rollback { name, json } => {
             in_runtime(hold::roll_back(&Context::writing(path)?, &name, json))
+        }
+        Verb::Hold { name, json } => in_runtime(hold::hold(&Context::writing(path)?, &name, json)),
+        Verb::Approve { name, json } => {
+            in_runtime(hold::approve(&Context::writing(path)?, &name, json))
         }
         Verb::Release { name, json } => {
             in_runtime(hold::release(&Context::writing(path)?, &name, json))

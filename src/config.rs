@@ -38,6 +38,8 @@ pub struct Config {
     pub certificates: Vec<CertSpec>,
     /// Who uses them, in the order written.
     pub services: Vec<ServiceSpec>,
+    /// Peers that are called over TLS, in the order written.
+    pub trunks: Vec<TrunkSpec>,
     /// Who is told, and through what.
     pub alerts: alerts::AlertSpec,
     /// What nobody wants to hear of.
@@ -60,6 +62,19 @@ impl Config {
     }
 }
 
+/// The services, each behind those that it comes after.
+pub fn in_order<'a>(services: &[&'a ServiceSpec]) -> Vec<&'a ServiceSpec> {
+    let mut left = services.to_vec();
+    let mut ordered = Vec::new();
+    while !left.is_empty() {
+        let waits = |spec: &&ServiceSpec| left.iter().any(|l| spec.after.contains(&l.name));
+        // There is no circle; if there were, the first would go.
+        let next = left.iter().position(|spec| !waits(spec)).unwrap_or_default();
+        ordered.push(left.remove(next));
+    }
+    ordered
+}
+
 /// What is taken out of alerts and exit codes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Ignore {
@@ -75,7 +90,7 @@ pub struct Ignore {
 
 impl Ignore {
     /// Words for conditions (those of `state::Condition`).
-    pub const CONDITIONS: [&'static str; 19] = [
+    pub const CONDITIONS: [&'static str; 20] = [
         "channel-dead",
         "clock",
         "config-degraded",
@@ -85,6 +100,7 @@ impl Ignore {
         "drop-refused",
         "expiry",
         "fault",
+        "hold",
         "mode",
         "not-taken",
         "placeholder",
@@ -190,6 +206,35 @@ pub struct CertSpec {
     pub challenges: Vec<String>,
     /// A leaf younger than this is stored, but not deployed yet.
     pub min_age: Duration,
+    /// What happens with one that phones might not trust as they trust the one before.
+    pub on_trust_change: OnTrustChange,
+}
+
+/// What happens with a certificate of another root, a longer chain, another kind of key, or with
+/// less usage than the one that is served.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnTrustChange {
+    /// It waits for a person, until an eighth of the life of the one that is served is left.
+    #[default]
+    Ask,
+    /// It goes in, as any other.
+    Go,
+    /// It goes in inside the next window.
+    Window,
+}
+
+impl OnTrustChange {
+    /// Every choice, in the order of the documentation.
+    pub const ALL: [Self; 3] = [Self::Ask, Self::Window, Self::Go];
+
+    /// The word in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ask => "ask",
+            Self::Go => "go",
+            Self::Window => "window",
+        }
+    }
 }
 
 /// Where a certificate may come from.
@@ -242,6 +287,8 @@ pub struct ServiceSpec {
     pub kind: kind::Kind,
     /// Certificates it serves, at least one.
     pub certificates: Vec<String>,
+    /// Services that have a revision in use before this one gets it.
+    pub after: Vec<String>,
     /// What to write, per certificate of `certificates`.
     pub install: BTreeMap<String, Install>,
     /// Its user reads the installed files in the scratch handshake; `None`: ours.
@@ -256,6 +303,8 @@ pub struct ServiceSpec {
     pub busy: Option<Vec<String>>,
     /// What a reload does to those who are connected.
     pub class: kind::Class,
+    /// Most automatic reloads within a day, whatever they bring; `None`: any number.
+    pub reloads_per_day: Option<u32>,
     /// When it may be disturbed.
     pub calm: calm::Calm,
     /// What the hook puts before the product's own commands: `docker exec asterisk`.
@@ -272,6 +321,17 @@ pub struct ServiceSpec {
     pub proof_timeout: Duration,
     /// How long a hook may run.
     pub hook_timeout: Duration,
+}
+
+/// A peer that we call over TLS.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TrunkSpec {
+    /// Its name.
+    pub name: String,
+    /// Where it is called; with the certificate that we show when it asks for one.
+    pub endpoint: Endpoint,
+    /// PEM file with the roots that its certificate must lead to; the system's when `None`.
+    pub trust_anchor: Option<PathBuf>,
 }
 
 /// The files of one certificate for one service.

@@ -22,7 +22,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::alerts::Faults;
 use self::generation::{Generation, generation};
-use self::object::{Object, at_the_latest, has_upload, objects, pending_tokens, watched};
+use self::object::{
+    Object, at_the_latest, has_upload, objects, pending_tokens, waiting_for, watched,
+};
 use self::post::Post;
 use self::tell::notify;
 use self::timer::Timer;
@@ -298,11 +300,8 @@ impl<'a> Daemon<'a> {
             *due = until;
         }
         self.watch_again();
-        if let Object::Certificate(name) = object {
-            let services = self.now.config.services.clone();
-            for service in services.iter().filter(|s| s.certificates.contains(&name)) {
-                self.look_at(Object::Service(service.name.clone()), now);
-            }
+        for object in waiting_for(&object, &self.now.config) {
+            self.look_at(object, now);
         }
         self.watch_again();
         self.show_status();

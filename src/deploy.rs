@@ -111,6 +111,7 @@ impl Deployment<'_> {
         pairs: &[(String, u64)],
     ) -> Result<(), Error> {
         let wanted = self.wanted(pairs)?;
+        self.remark(state, &wanted);
         let baseline = self.look(state).await;
         self.install(writer, state, &wanted, &baseline).await?;
         let reload = self.would_help(&wanted, &baseline);

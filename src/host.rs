@@ -1,10 +1,14 @@
-//! Facts of this machine: its clock.
+//! Facts of this machine: its clock, and processes that a reload left behind.
+
+mod workers;
 
 use std::path::Path;
 
 use jiff::Timestamp;
 
 use crate::state::Time;
+
+pub use workers::old_workers;
 
 /// A time that has certainly passed: this version was not built before it.
 const BUILT: Timestamp = Timestamp::constant(1_795_392_000, 0);

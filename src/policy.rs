@@ -8,6 +8,7 @@
 //! - [`caa`]: what CAA records say about a CA.
 //! - [`reach`]: whether the CA can reach us, and the mode that follows.
 //! - [`preflight`]: facts of the way from the CA to us as a checklist.
+//! - [`trust`]: whether phones will trust a new certificate as they trust the one that is served.
 //! - [`verdict`]: what the endpoints say about a switch.
 //! - [`calm`], [`window`]: when a service may be disturbed.
 //! - [`lint`]: will phones and trunks accept this certificate?
@@ -33,6 +34,7 @@ pub mod reach;
 pub mod remember;
 pub mod schedule;
 pub mod simulate;
+pub mod trust;
 pub mod upload;
 pub mod verdict;
 pub mod window;

@@ -3,6 +3,7 @@
 //! The handshake is the only truth: exit codes and files say nothing about what a caller meets.
 
 mod old;
+mod peer;
 mod starttls;
 mod words;
 
@@ -12,19 +13,24 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rustls::AlertDescription;
+use rustls::pki_types::CertificateDer;
+use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::cert::top::Top;
 use crate::cert::{Fingerprint, Leaf, bundle};
 use crate::config::{Endpoint, Protocol};
 use crate::policy::verdict::CANNOT_PROBE;
 use crate::state::{Answer, Served};
 use crate::{sip, tls};
 
-use words::Tap;
+pub use peer::{Called, call};
+
+use words::{Ours, Tap};
 
 /// A future of a seam; the runtime has one thread, so it need not be `Send`.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -77,6 +83,8 @@ impl Prober for TlsProber {
 struct Look<'a> {
     endpoint: &'a Endpoint,
     limit: Duration,
+    /// Shown to who asks for a certificate.
+    ours: Option<Arc<CertifiedKey>>,
     tap: Tap,
     capture: Option<Arc<tls::Capture>>,
     concluded: bool,
@@ -87,7 +95,8 @@ impl<'a> Look<'a> {
     fn at(endpoint: &'a Endpoint, limit: Duration, now: Timestamp) -> Self {
         let answer = Answer::Unreachable { reason: words::no_connection(limit) };
         let served = Served { at: now, answer, protocol: None, options: None };
-        Self { endpoint, limit, tap: Tap::default(), capture: None, concluded: false, served }
+        let tap = Tap::default();
+        Self { endpoint, limit, ours: None, tap, capture: None, concluded: false, served }
     }
 
     async fn follow(&mut self) {
@@ -129,7 +138,8 @@ impl<'a> Look<'a> {
         &mut self,
         stream: TcpStream,
     ) -> Result<TlsStream<words::Tapped>, Unshaken> {
-        let (config, name, capture) = match tls::capturing_client(self.sni(), self.endpoint.key) {
+        let (sni, key) = (self.sni(), self.endpoint.key);
+        let (config, name, capture) = match tls::showing_client(sni, key, self.ours.clone()) {
             Ok(parts) => parts,
             Err(e) => {
                 self.served.answer = Answer::NoHandshake { reason: e.to_string() };
@@ -189,6 +199,7 @@ impl<'a> Look<'a> {
             (Some(Ok(leaf)), unfinished) => Answer::Certificate {
                 leaf: Box::new(leaf),
                 chain: shown.chain.iter().map(|der| Fingerprint::of(der)).collect(),
+                top: Top::of(&shown.chain),
                 unfinished,
             },
             (Some(Err(e)), _) => Answer::Unreadable {
@@ -243,7 +254,13 @@ impl<'a> Look<'a> {
 
     fn reason(&self, error: &std::io::Error) -> String {
         let sni = self.endpoint.sni.as_deref();
-        words::failure(error, &self.tap.first(), sni, self.asked_for_ours())
+        let shown = self.capture.as_ref().map(|c| c.shown()).unwrap_or_default();
+        let ours = match (shown.asked_for_ours, shown.ours_shown) {
+            (true, true) => Ours::Shown,
+            (true, false) => Ours::Lacking,
+            (false, _) => Ours::NotAsked,
+        };
+        words::failure(error, &self.tap.first(), sni, ours)
     }
 
     fn has_shown_anything(&self) -> bool {
@@ -280,10 +297,15 @@ fn old_answer(spoken: &str, chain: &[Vec<u8>]) -> Answer {
         Ok(leaf) => Answer::Certificate {
             leaf: Box::new(leaf),
             chain: chain.iter().map(|der| Fingerprint::of(der)).collect(),
+            top: Top::of(&ders(chain)),
             unfinished: Some(format!("{CANNOT_PROBE} further than its certificate: {spoken}")),
         },
         Err(e) => Answer::Unreadable { fingerprint: Fingerprint::of(der), reason: e.to_string() },
     }
+}
+
+fn ders(chain: &[Vec<u8>]) -> Vec<CertificateDer<'_>> {
+    chain.iter().map(|der| CertificateDer::from(der.as_slice())).collect()
 }
 
 /// Connects to the first address that lets us; each gets its part of the time.

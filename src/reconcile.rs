@@ -2,9 +2,11 @@
 
 mod certificate;
 mod order;
+mod outside;
 mod placeholder;
 mod reach;
 mod service;
+mod trust;
 mod upload;
 
 use std::cell::Cell;

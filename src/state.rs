@@ -16,7 +16,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::cert::bundle::PrivateKey;
-use crate::cert::{Fingerprint, Identifier, KeyType, Leaf};
+use crate::cert::top::Top;
+use crate::cert::{Fingerprint, Identifier, KeyType, Leaf, Validity};
+use crate::config::OnTrustChange;
 
 pub use finding::{Condition, Finding, Life, Next, Quote, Severity};
 
@@ -78,6 +80,8 @@ pub enum Origin {
     },
     /// From elsewhere, in words.
     Other(String),
+    /// Somebody put it at the targets of a service.
+    Outside,
     /// Made here and signed by its own key, so that a service can start.
     Placeholder,
     /// Somebody uploaded it.
@@ -87,6 +91,7 @@ pub enum Origin {
 impl From<String> for Origin {
     fn from(text: String) -> Self {
         match text.as_str() {
+            OUTSIDE => Self::Outside,
             PLACEHOLDER => Self::Placeholder,
             UPLOAD => Self::Upload,
             _ if text.contains("://") => Self::Authority { url: text },
@@ -112,11 +117,14 @@ impl fmt::Display for Origin {
         f.write_str(match self {
             Self::Authority { url } => url,
             Self::Other(text) => text,
+            Self::Outside => OUTSIDE,
             Self::Placeholder => PLACEHOLDER,
             Self::Upload => UPLOAD,
         })
     }
 }
+
+const OUTSIDE: &str = "from outside";
 
 const PLACEHOLDER: &str = "placeholder";
 
@@ -148,6 +156,8 @@ pub struct CertState {
     pub waiting: Option<upload::UploadRecord>,
     /// What was last told of things in the drop folder that are no files to be taken.
     pub turned_away: Option<String>,
+    /// When the mode became automatic again; `None`: it has always been, or is not.
+    pub automatic_since: Option<Timestamp>,
 }
 
 /// Failures in a row. RFC 8555 has no rule; the table is in `policy::schedule`.
@@ -542,8 +552,50 @@ pub struct PairState {
     pub problem: Option<String>,
     /// A person asked to deploy this revision now.
     pub forced: bool,
+    /// The last revision that a person let go in although phones might not trust it.
+    pub approved: Option<Approval>,
+    /// The newest revision waits, because phones might not trust it.
+    pub doubt: Option<Doubt>,
     /// When a drift of the files was first noticed: mending waits until they are quiet.
     pub drift_at: Option<Timestamp>,
+    /// Pairs from outside that ours was put back over lately, oldest first.
+    pub put_back: Vec<PutBack>,
+}
+
+/// A person's word that a revision may go in although phones might not trust it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Approval {
+    /// Which.
+    pub revision: u64,
+    /// Who said so.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A revision that waits because phones might not trust it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Doubt {
+    /// Which.
+    pub revision: u64,
+    /// Since when.
+    pub since: Timestamp,
+    /// What is different from what is served, for a person.
+    pub changes: String,
+}
+
+/// Ours was put back over a pair from outside.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PutBack {
+    /// When.
+    pub at: Timestamp,
+    /// The leaf that lay there.
+    pub fingerprint: Fingerprint,
+    /// Which of ours was put back.
+    pub revision: u64,
 }
 
 /// How far a revision got in a service.
@@ -605,6 +657,9 @@ pub struct Promotion {
 pub struct Hold {
     /// This revision is not deployed by itself.
     pub refused: u64,
+    /// Nor is any newer one: a person holds what is live.
+    #[serde(default)]
+    pub newer_too: bool,
     /// The revision that is to be in its place.
     pub instead: Option<u64>,
     /// Who said so.
@@ -637,6 +692,9 @@ pub enum Answer {
         leaf: Box<Leaf>,
         /// Fingerprints of everything shown, leaf first.
         chain: Vec<Fingerprint>,
+        /// Its upper end; `None` in a record that was written before this was looked at.
+        #[serde(default)]
+        top: Option<Top>,
         /// The handshake did not finish after that, and why (mutual TLS, say).
         unfinished: Option<String>,
     },
@@ -688,6 +746,19 @@ impl Served {
         }
     }
 
+    /// The upper end of the chain, when one was shown and looked at.
+    pub fn top(&self) -> Option<&Top> {
+        match &self.answer {
+            Answer::Certificate { top, .. } => top.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Whether it was written before the upper end of a chain was looked at.
+    pub fn is_of_old(&self) -> bool {
+        matches!(self.answer, Answer::Certificate { top: None, .. })
+    }
+
     /// The leaf, when a readable one was shown.
     pub fn leaf(&self) -> Option<&Leaf> {
         match &self.answer {
@@ -719,10 +790,32 @@ pub struct PairSeen {
     pub newest: Option<Revision>,
     /// The youngest leaf age at which it may be deployed.
     pub min_age: std::time::Duration,
+    /// The name of who made the last certificate of the newest revision's chain.
+    pub root: Option<String>,
     /// What is remembered.
     pub state: PairState,
     /// What is on disk.
     pub files: FilesSeen,
+    /// The dates of the revision whose files were installed last, if it is still in the store.
+    pub in_place: Option<Validity>,
+    /// What lies at the targets came from outside, and serves as well as ours: whole, good for
+    /// servers, and as trusted.
+    pub outside_is_sound: bool,
+    /// What the guard against a changed trust goes by; `None`: nothing is to be guarded.
+    pub trust: Option<TrustSeen>,
+}
+
+/// What the guard against a changed trust goes by.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct TrustSeen {
+    /// What is to be done about a change.
+    pub stance: OnTrustChange,
+    /// The upper end of the chain of the newest revision, if that can be read.
+    pub newest: Option<Top>,
+    /// The endpoints whose chain leads to a root that is trusted here, or the issuer's.
+    pub anchored: BTreeSet<String>,
+    /// Where there is no endpoint: what was installed last, when its chain does.
+    pub installed: Option<(Leaf, Option<Top>)>,
 }
 
 /// Everything the planner is shown of a service.
@@ -746,6 +839,21 @@ pub struct ServiceSeen {
     pub calls: Option<Calls>,
     /// What was announced.
     pub announced: Option<Announcement>,
+    /// How far those are that come before it.
+    pub ahead: Vec<Ahead>,
+}
+
+/// A certificate in a service that has to have it before another one gets it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ahead {
+    /// The service.
+    pub service: String,
+    /// The certificate, which both use.
+    pub certificate: String,
+    /// The revision that it was last brought to.
+    pub revision: Option<u64>,
+    /// How far that got.
+    pub step: Step,
 }
 
 // ---------------------------------------------------------------- history

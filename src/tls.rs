@@ -4,6 +4,7 @@
 //! expired or made by nobody. Only one thing is checked here: that the server holds the private
 //! key of what it shows, because no phone gets past that.
 
+mod peer;
 mod roots;
 mod trust;
 
@@ -15,6 +16,7 @@ use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, IpAddr, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{
     ClientConfig, ClientConnection, ConnectionCommon, DigitallySignedStruct, InconsistentKeys,
     ServerConfig, ServerConnection, SignatureScheme, SupportedCipherSuite,
@@ -23,6 +25,7 @@ use rustls::{
 use crate::cert::{self, Fingerprint, Leaf};
 use crate::config::KeyFamily;
 
+pub use peer::{certified, trusted};
 pub use roots::{BadAnchor, Roots, anchors, roots};
 pub use trust::trusting_client;
 
@@ -68,6 +71,8 @@ pub struct Shown {
     pub version: Option<&'static str>,
     /// The server asked for a certificate of ours (mutual TLS).
     pub asked_for_ours: bool,
+    /// And got it.
+    pub ours_shown: bool,
 }
 
 /// Takes every certificate and keeps it. One per connection.
@@ -76,6 +81,8 @@ pub struct Capture {
     provider: Arc<CryptoProvider>,
     /// The only family that we say we know.
     key: Option<KeyFamily>,
+    /// What is shown to who asks for a certificate.
+    ours: Option<Arc<CertifiedKey>>,
     shown: Mutex<Shown>,
 }
 
@@ -102,6 +109,19 @@ pub fn capturing_client(
     sni: Option<&str>,
     key: Option<KeyFamily>,
 ) -> Result<(Arc<ClientConfig>, ServerName<'static>, Arc<Capture>), Error> {
+    showing_client(sni, key, None)
+}
+
+/// The same, which shows `ours` to a server that asks for a certificate.
+///
+/// # Errors
+///
+/// When `sni` is no DNS name.
+pub fn showing_client(
+    sni: Option<&str>,
+    key: Option<KeyFamily>,
+    ours: Option<Arc<CertifiedKey>>,
+) -> Result<(Arc<ClientConfig>, ServerName<'static>, Arc<Capture>), Error> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     if let Some(key) = key {
         // In TLS 1.2 a suite names the kind of key, too.
@@ -109,7 +129,7 @@ pub fn capturing_client(
     }
     let provider = Arc::new(provider);
     let shown = Mutex::default();
-    let capture = Arc::new(Capture { provider: provider.clone(), key, shown });
+    let capture = Arc::new(Capture { provider: provider.clone(), key, ours, shown });
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("aws-lc-rs has TLS 1.2 and 1.3")
@@ -311,17 +331,16 @@ fn checkable(cert: &CertificateDer<'_>) -> bool {
 }
 
 impl ResolvesClientCert for Capture {
-    fn resolve(
-        &self,
-        _roots: &[&[u8]],
-        _schemes: &[SignatureScheme],
-    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
+    fn resolve(&self, _roots: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         self.note(|shown| shown.asked_for_ours = true);
-        None
+        // Whether its CA is among those that the server names is for the server to say.
+        let ours = self.ours.clone().filter(|ours| ours.key.choose_scheme(schemes).is_some());
+        self.note(|shown| shown.ours_shown = ours.is_some());
+        ours
     }
 
     fn has_certs(&self) -> bool {
-        false
+        self.ours.is_some()
     }
 }
 

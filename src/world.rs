@@ -5,25 +5,22 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::acme::{AcmeAuthority, Authority, Limits};
-use crate::alert::{self, BoxFuture, Notifier};
+use crate::alert::{self, Heartbeat, Notifier};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::host;
+use crate::policy::alerts::post::BEAT;
 use crate::policy::reach::Hysteresis;
 use crate::probe::{Prober, TlsProber};
 use crate::service::{HookReloader, Reloader};
 use crate::state::Time;
-use crate::state::alert::Level;
 use crate::state::facts::Ground;
 use crate::store::Store;
-
-/// Tells somebody elsewhere that the daemon lives: with the loudest level that is open, and when.
-pub type Heartbeat =
-    Rc<dyn Fn(Option<Level>, Timestamp) -> BoxFuture<'static, Result<(), alert::Error>>>;
 
 /// Everything outside that a flow talks to.
 #[derive(Clone)]
@@ -48,8 +45,10 @@ pub struct World {
     pub helper: PathBuf,
     /// Ways to reach people.
     pub notifiers: Vec<Rc<dyn Notifier>>,
-    /// Called hourly; `None`: nobody asked for that.
+    /// Tells somebody elsewhere that we live; `None`: nobody asked for that.
     pub heartbeat: Option<Heartbeat>,
+    /// How often; no configuration key, only tests change it.
+    pub beat: Duration,
 }
 
 impl World {
@@ -82,6 +81,7 @@ impl World {
             helper: PathBuf::from("/proc/self/exe"),
             notifiers: alert::channels(&config.alerts),
             heartbeat: alert::heartbeat(&config.alerts),
+            beat: BEAT,
         }
     }
 

@@ -126,7 +126,9 @@ fn may_be_replaces(refusal: &Refusal) -> bool {
         "userActionRequired",
     ];
     let limited = refusal.status == 429;
-    (400..500).contains(&refusal.status)
+    // Pebble's answer where it does not find the order of the certificate that is to be replaced.
+    let lost = refusal.status == 500 && refusal.words().contains("order for the given certificate");
+    ((400..500).contains(&refusal.status) || lost)
         && !limited
         && !refusal.kind().is_some_and(|kind| other.contains(&kind))
 }

@@ -259,6 +259,12 @@ impl Bundle {
         &self.chain
     }
 
+    /// The name of who made the last certificate of the chain: the root, unless that is one of its
+    /// own; `None` when that certificate cannot be read.
+    pub fn root(&self) -> Option<String> {
+        self.chain.last().and_then(|der| Leaf::parse(der).ok()).map(|last| last.issuer)
+    }
+
     /// The private key.
     pub fn key(&self) -> &PrivateKey {
         &self.key

@@ -1,46 +1,26 @@
 //! Verbs that change something. Each writes its wish before it acts, so that a killed verb is
 //! finished by the daemon.
 
-use std::cell::Cell;
+mod report;
 
-use serde::Serialize;
+use std::cell::Cell;
 
 use super::{Context, Failed, exit, show};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{CertSpec, ServiceSpec};
-use crate::policy::plan::Why;
+use crate::config::{CertSpec, ServiceSpec, in_order};
 use crate::reconcile::{Pass, Reconciler, wait_for};
 use crate::state::reach::ReachState;
-use crate::state::{Backoff, CertState, Event, FailureClass, PairState, ServiceState, Step};
+use crate::state::{Backoff, CertState, Event, FailureClass, Hold, PairState, ServiceState, Step};
 use crate::world::World;
+
+pub(super) use report::Line;
+use report::{Report, judged, told, worse};
 
 /// What `renew` was asked.
 pub(super) struct Renewal {
     pub(super) name: Option<String>,
     pub(super) force: bool,
     pub(super) over_budget: Option<String>,
-}
-
-/// What a verb did, for programs.
-#[derive(Default, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct Report {
-    schema: u32,
-    certificates: Vec<Line>,
-    pub(super) services: Vec<Line>,
-}
-
-/// What a verb did to one certificate or service.
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct Line {
-    pub(super) name: String,
-    /// `done`, `failed` or `waits`.
-    pub(super) result: &'static str,
-    /// In words.
-    pub(super) text: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    until: Option<jiff::Timestamp>,
 }
 
 pub(super) async fn renew(context: &Context, wish: Renewal, json: bool) -> Result<u8, Failed> {
@@ -126,15 +106,10 @@ pub(super) async fn deploy(
                 pair.failures = 0;
             })
             .await?;
+        context.approve_newest(spec, &spec.certificates).await?;
     }
     context.store.touch_generation()?;
     context.reconcile(&[], &services, json).await
-}
-
-impl Line {
-    pub(super) fn shown(&self) -> String {
-        format!("{}: {}: {}", self.name, self.result, self.text)
-    }
 }
 
 impl Context {
@@ -217,15 +192,19 @@ impl Context {
         services: &[&ServiceSpec],
         json: bool,
     ) -> Result<u8, Failed> {
-        let (report, worst) = self.passes(certificates, services).await?;
-        if json {
-            show::json(&report);
-        } else {
-            for line in report.certificates.iter().chain(&report.services) {
-                show::line(&line.shown());
-            }
-        }
-        Ok(worst)
+        let (report, worst) = self.passes(certificates, services, true).await?;
+        Ok(told(&report, worst, json))
+    }
+
+    /// The same for a wish that is no reason to disturb anybody: as the daemon would, windows and
+    /// calls and all.
+    pub(super) async fn reconcile_calmly(
+        &self,
+        services: &[&ServiceSpec],
+        json: bool,
+    ) -> Result<u8, Failed> {
+        let (report, worst) = self.passes(&[], services, false).await?;
+        Ok(told(&report, worst, json))
     }
 
     /// The passes, and how each ended.
@@ -233,9 +212,10 @@ impl Context {
         &self,
         certificates: &[&CertSpec],
         services: &[&ServiceSpec],
+        by_hand: bool,
     ) -> Result<(Report, u8), Failed> {
         let (world, stop) = (self.world(), Cell::new(false));
-        let reconciler = self.reconciler(&world, &stop, true);
+        let reconciler = self.reconciler(&world, &stop, by_hand);
         self.warn_of_another_config();
         let mut report = Report { schema: 1, ..Report::default() };
         let mut worst = exit::DONE;
@@ -248,14 +228,35 @@ impl Context {
             worst = worse(worst, code);
             report.certificates.push(line);
         }
-        for spec in services {
+        let mut failed: Vec<&str> = Vec::new();
+        for spec in in_order(services) {
             self.want_now(spec, certificates).await?;
+            if let Some(first) = spec.after.iter().find(|first| failed.contains(&first.as_str())) {
+                // Nobody said by name that this one is to go on without it.
+                self.change_pairs(spec, &spec.certificates, |pair| pair.forced = false).await?;
+                failed.push(&spec.name);
+                worst = worse(worst, exit::LATER);
+                let text = format!(
+                    "waits for {first}, which failed; to go on without it: pbxcert deploy {}",
+                    spec.name
+                );
+                let (name, result) = (spec.name.clone(), "waits");
+                report.services.push(Line { name, result, text, until: None });
+                continue;
+            }
             let pass = reconciler.service(spec).await?;
             let state = self.store.service(&spec.name)?.state()?;
-            let problem = state.pairs.values().find_map(|p| p.problem.clone());
-            let failed = pass.failed.clone().or(problem);
+            // Nobody who could be asked is no failure: it is said, and that is all.
+            let to_ask = |name: &String| spec.endpoints.iter().any(|e| e.certificate == *name);
+            let problem = state.pairs.iter().find_map(|(name, pair)| {
+                pair.problem.clone().filter(|_| pair.step != Step::Unproved || to_ask(name))
+            });
+            let problem = pass.failed.clone().or(problem);
             let up_to_date = self.is_up_to_date(spec, &state)?;
-            let (line, code) = judged(&spec.name, Pass { failed, ..pass }, up_to_date);
+            let (line, code) = judged(&spec.name, Pass { failed: problem, ..pass }, up_to_date);
+            if code == exit::FAILED {
+                failed.push(&spec.name);
+            }
             worst = worse(worst, code);
             report.services.push(line);
         }
@@ -273,7 +274,8 @@ impl Context {
         for name in &spec.certificates {
             let newest = self.store.certificate(name)?.newest()?.map(|r| r.number);
             let pair = state.pairs.get(name).cloned().unwrap_or_default();
-            let held = pair.hold.as_ref().filter(|hold| Some(hold.refused) >= newest);
+            let keeps = |hold: &&Hold| hold.newer_too || Some(hold.refused) >= newest;
+            let held = pair.hold.as_ref().filter(keeps);
             if pair.revision != held.map_or(newest, |hold| hold.instead) {
                 return Ok(false);
             }
@@ -335,24 +337,6 @@ impl Context {
 }
 
 /// The exit code that tells more: what failed, then what is out of reach, then what waits.
-fn worse(one: u8, other: u8) -> u8 {
-    let order = [exit::FAILED, exit::UNAVAILABLE, exit::LATER];
-    order.into_iter().find(|code| [one, other].contains(code)).unwrap_or(exit::DONE)
-}
-
-fn judged(name: &str, pass: Pass, up_to_date: bool) -> (Line, u8) {
-    let (result, code, text) = match (&pass.failed, &pass.wait.why) {
-        (Some(failed), Why::Budget(_)) => ("failed", exit::LATER, failed.clone()),
-        (Some(failed), _) => ("failed", exit::FAILED, failed.clone()),
-        (None, why @ (Why::BackOff(_) | Why::Budget(_) | Why::Clock(_))) => {
-            ("waits", exit::LATER, why.to_string())
-        }
-        (None, why) if !up_to_date => ("waits", exit::LATER, why.to_string()),
-        (None, why) => ("done", exit::DONE, why.to_string()),
-    };
-    (Line { name: name.to_owned(), result, text, until: pass.wait.until }, code)
-}
-
 pub(super) fn now() -> jiff::Timestamp {
     SystemClock.now()
 }

@@ -126,12 +126,13 @@ fn list(context: &Context, json: bool) -> Result<u8, Failed> {
     let world = World::real(&context.loaded.config, &context.store);
     let now = world.now();
     let log = context.store.alert_log()?;
-    let channels: Vec<&str> = world.notifiers.iter().map(|channel| channel.name()).collect();
     let unsent = context.store.outbox()?.into_iter().map(|letter| Unsent {
-        waits_for: channels
+        waits_for: world
+            .notifiers
             .iter()
-            .filter(|name| post::is_for(&letter, name))
-            .map(|name| (*name).to_owned())
+            .filter(|channel| post::is_for(&letter, channel.name()))
+            .filter(|channel| channel.takes(&letter.message))
+            .map(|channel| channel.name().to_owned())
             .collect(),
         id: letter.message.id,
         at: letter.message.at,

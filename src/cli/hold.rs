@@ -4,7 +4,7 @@ use super::act::{now, person};
 use super::{Context, Failed, exit};
 use crate::config::ServiceSpec;
 use crate::policy::verdict;
-use crate::state::{Hold, Step};
+use crate::state::{Approval, Hold, PairState, Step};
 
 pub(super) async fn roll_back(context: &Context, name: &str, json: bool) -> Result<u8, Failed> {
     context.certificates(Some(name))?;
@@ -27,6 +27,54 @@ pub(super) async fn roll_back(context: &Context, name: &str, json: bool) -> Resu
     context.reconcile(&[], &services, json).await
 }
 
+/// Keeps what is live: nothing newer is deployed by itself.
+pub(super) async fn hold(context: &Context, name: &str, json: bool) -> Result<u8, Failed> {
+    context.certificates(Some(name))?;
+    let services = context.services_of(name);
+    let now = self::now();
+    let newest = context.store.certificate(name)?.newest()?.map_or(0, |newest| newest.number);
+    for spec in &services {
+        context
+            .change_pairs(spec, &[name.to_owned()], |pair| {
+                let there = matches!(pair.step, Step::Proved | Step::Unproved | Step::NotTaken);
+                // Whoever went back before stays there.
+                let before = pair.hold.as_ref().and_then(|hold| hold.instead);
+                let instead = before.or(pair.revision.filter(|_| there));
+                let (by, at) = (person(), now);
+                pair.hold = Some(Hold { refused: newest, newer_too: true, instead, by, at });
+                pair.forced = false;
+            })
+            .await?;
+    }
+    let text = format!(
+        "held by {} until `pbxcert release {name}`, or two days before what is served ends",
+        person()
+    );
+    context.tell(name, "held", &text, now)?;
+    context.store.touch_generation()?;
+    context.reconcile_calmly(&services, json).await
+}
+
+/// A person agrees to a revision that phones might not trust. It goes in when its time has come:
+/// windows, freezes and calls count as ever.
+pub(super) async fn approve(context: &Context, name: &str, json: bool) -> Result<u8, Failed> {
+    context.certificates(Some(name))?;
+    let Some(newest) = context.store.certificate(name)?.newest()? else {
+        let text = format!("there is no revision of {name} to approve");
+        return Err(Failed::new(exit::FAILED, text));
+    };
+    let services = context.services_of(name);
+    for spec in &services {
+        context.approve_newest(spec, &[name.to_owned()]).await?;
+        // A wish from before was not about this one.
+        context.change_pairs(spec, &[name.to_owned()], |pair| pair.forced = false).await?;
+    }
+    let text = format!("revision {} approved by {}", newest.number, person());
+    context.tell(name, "approved", &text, self::now())?;
+    context.store.touch_generation()?;
+    context.reconcile_calmly(&services, json).await
+}
+
 pub(super) async fn release(context: &Context, name: &str, json: bool) -> Result<u8, Failed> {
     context.certificates(Some(name))?;
     let services = context.services_of(name);
@@ -47,6 +95,28 @@ pub(super) async fn release(context: &Context, name: &str, json: bool) -> Result
 }
 
 impl Context {
+    /// Writes down that a person wants the newest revision of each of these in this service, whether
+    /// phones know it or not.
+    pub(super) async fn approve_newest(
+        &self,
+        spec: &ServiceSpec,
+        certificates: &[String],
+    ) -> Result<(), Failed> {
+        let at = self::now();
+        for name in certificates {
+            let Some(newest) = self.store.certificate(name)?.newest()? else { continue };
+            let approval = Approval { revision: newest.number, by: person(), at };
+            let approve = |pair: &mut PairState| {
+                let known = pair.approved.as_ref().is_some_and(|a| a.revision == newest.number);
+                if !known {
+                    pair.approved = Some(approval.clone());
+                }
+            };
+            self.change_pairs(spec, std::slice::from_ref(name), approve).await?;
+        }
+        Ok(())
+    }
+
     /// The revision before the newest, or before the one that it is held at already. One that waits
     /// for its deployment is refused too: then the one in place stays.
     fn way_back(
@@ -72,6 +142,7 @@ impl Context {
         verdict::may_go_back(&before.leaf, now).map_err(|reason| {
             failed(format!("revision {} is no way back: {reason}", before.number))
         })?;
-        Ok(Hold { refused, instead: Some(before.number), by: person(), at: now })
+        let instead = Some(before.number);
+        Ok(Hold { refused, newer_too: false, instead, by: person(), at: now })
     }
 }

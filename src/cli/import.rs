@@ -103,9 +103,10 @@ async fn bring_into_service(
     if context.loaded.config.mode != Mode::Observe {
         for service in &services {
             context.want_now(service, &[spec]).await?;
+            context.approve_newest(service, std::slice::from_ref(&spec.name)).await?;
         }
     }
-    let (passes, code) = context.passes(&[], &services).await?;
+    let (passes, code) = context.passes(&[], &services, true).await?;
     if !json {
         for line in &passes.services {
             show::line(&line.shown());

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::act::Line;
+use super::lint::Expected;
 use super::{Context, Failed, show};
 use crate::config::ServiceSpec;
 use crate::policy::plan::{self, Action, ServiceAction};
@@ -20,25 +21,36 @@ use crate::world::World;
 struct Report {
     schema: u32,
     steps: Vec<Step>,
-    /// What a rehearsal of the orders came to, where one was asked for.
+    #[serde(flatten)]
+    tried: Tried,
+}
+
+/// What came of a dry run.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Tried {
+    /// What a rehearsal of the orders came to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    rehearsals: Vec<Line>,
+    pub(super) rehearsals: Vec<Line>,
+    /// What clients will stumble over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) remarks: Vec<Expected>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct Step {
-    object: String,
-    action: String,
-    at: Option<Timestamp>,
-    why: String,
+pub(super) struct Step {
+    pub(super) object: String,
+    pub(super) action: String,
+    pub(super) at: Option<Timestamp>,
+    pub(super) why: String,
 }
 
 pub(super) fn print(
     context: &Context,
     name: Option<&str>,
     days: Option<u32>,
-    rehearsals: Vec<Line>,
+    tried: Tried,
     json: bool,
 ) -> Result<(), Failed> {
     let config = &context.loaded.config;
@@ -74,15 +86,18 @@ pub(super) fn print(
     }
     steps.sort_by_key(|s| s.at.unwrap_or(Timestamp::MAX));
     if json {
-        show::json(&Report { schema: 1, steps, rehearsals });
+        show::json(&Report { schema: 1, steps, tried });
     } else {
         let rows = steps.into_iter().map(|s| {
             let at = s.at.map_or_else(|| "on change".to_owned(), |at| show::time(at, now));
             vec![at, s.object, s.action, s.why]
         });
         show::table(&["WHEN", "WHAT", "NEXT", "WHY"], rows.collect());
-        for line in rehearsals {
+        for line in tried.rehearsals {
             show::line(&format!("{}: rehearsal: {}: {}", line.name, line.result, line.text));
+        }
+        for Expected { service, certificate, remark } in tried.remarks {
+            show::line(&format!("{certificate} in {service}: {remark}"));
         }
     }
     Ok(())
@@ -117,8 +132,13 @@ fn certificate_step(name: &str, action: Action, now: Timestamp) -> Step {
     Step { object: name.to_owned(), action: action.to_owned(), at, why }
 }
 
-fn service_step(name: &str, action: ServiceAction, now: Timestamp) -> Step {
+/// The next step of a service, in words.
+pub(super) fn service_step(name: &str, action: ServiceAction, now: Timestamp) -> Step {
     let (action, at, why) = match action {
+        ServiceAction::Adopt { certificate } => {
+            let what = format!("make a revision of what came to the files of {certificate}");
+            (what, Some(now), "it came from outside, and lasts longer than ours".to_owned())
+        }
         ServiceAction::Announce { takes_place, .. } => {
             ("announce".to_owned(), Some(now), format!("calls end at {}", date(takes_place)))
         }

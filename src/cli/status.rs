@@ -1,19 +1,26 @@
-//! `status` and `history`: read-only, from records that name the observation behind each word.
+//! `status`: read-only, from records that name the observation behind each word.
+
+mod lines;
 
 use std::cell::Cell;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+use self::lines::{lingering, mode_line, show_uploads};
+use super::plan::service_step;
 use super::{Context, Failed, alert, exit, show};
 use crate::config::Source;
-use crate::policy::plan::Action;
+use crate::host;
+use crate::policy::plan::{self, Action, ServiceAction, Why, next_service};
+use crate::policy::trust::{self, Judgement};
 use crate::policy::verdict;
 use crate::policy::words::{self, Wanting, Word};
 use crate::state::reach::{Mode, Reach};
 use crate::state::upload::UploadRecord;
-use crate::state::{Revision, ServiceState, Step};
+use crate::state::{Approval, Doubt, Revision, ServiceState, Step};
 use crate::store::DaemonRecord;
 use crate::world::World;
 
@@ -81,7 +88,22 @@ struct Service {
     step: Step,
     since: Option<Timestamp>,
     held_by: Option<String>,
+    /// When the hold ends by itself; absent where nothing newer waits.
+    held_until: Option<Timestamp>,
+    /// The newest revision waits for `approve`: what is different, and when it goes in all the same.
+    doubt: Option<Doubt>,
+    doubt_until: Option<Timestamp>,
+    /// Who let which revision go in.
+    approved: Option<Approval>,
     problem: Option<String>,
+    /// The next step of the whole service: when it is due, and what it is or waits for.
+    next_at: Option<Timestamp>,
+    next: String,
+    /// The next step is worth a line for a person.
+    #[serde(skip)]
+    telling: bool,
+    /// Processes that stay for connections from before a reload (nginx, Apache, HAProxy).
+    old_workers: usize,
     endpoints: Vec<Endpoint>,
 }
 
@@ -135,10 +157,25 @@ pub(super) fn print(context: &Context, json: bool) -> Result<u8, Failed> {
             show::line(&format!("  {}: {} ({when})", endpoint.endpoint, endpoint.seen));
         }
         if let Some(held_by) = &service.held_by {
-            show::line(&format!("  {}: held by {held_by}", service.name));
+            let until = service.held_until.map(|at| format!(" until {}", show::time(at, now)));
+            let until = until.unwrap_or_else(|| " until it is released".to_owned());
+            show::line(&format!("  {}: held by {held_by}{until}", service.name));
+        }
+        if let Some(doubt) = &service.doubt {
+            let until = service.doubt_until.map(|at| show::time(at, now)).unwrap_or_default();
+            show::line(&format!(
+                "  {}: revision {} waits for `pbxcert approve {}`, or until {until}: {}",
+                service.name, doubt.revision, service.certificate, doubt.changes
+            ));
         }
         if let Some(problem) = &service.problem {
             show::line(&format!("  {}: {problem}", service.name));
+        }
+        if service.telling {
+            show::line(&format!("  {}: {}", service.name, service.next));
+        }
+        if service.old_workers > 0 {
+            show::line(&format!("  {}: {}", service.name, lingering(service)));
         }
     }
     if !report.alerts.is_empty() {
@@ -151,52 +188,29 @@ pub(super) fn print(context: &Context, json: bool) -> Result<u8, Failed> {
     Ok(exit::DONE)
 }
 
-/// The mode, when a person should know of it.
-fn mode_line(certificate: &Certificate, now: Timestamp) -> Option<String> {
-    let believed = &certificate.reach;
-    match (&certificate.mode, believed.verdict) {
-        (Some(Mode::Manual { since, reason }), _) => {
-            Some(format!("manual mode since {}: {reason}", show::relative(*since, now)))
-        }
-        (_, Reach::Unreachable) => {
-            let since = believed.since.map(|at| show::relative(at, now)).unwrap_or_default();
-            Some(format!("the CA cannot reach this host since {since}: {}", believed.reason))
-        }
-        (_, Reach::Reachable | Reach::Unknown) => None,
-    }
-}
-
-fn show_uploads(certificate: &Certificate, now: Timestamp) {
-    let Some(folder) = &certificate.drop_folder else { return };
-    let name = &certificate.name;
-    if certificate.source == Source::Manual.word()
-        || certificate.upload.is_some()
-        || certificate.waiting.is_some()
-    {
-        let source = certificate.source;
-        show::line(&format!("  {name}: source {source}, drop folder {}", folder.display()));
-    }
-    for (what, upload) in
-        [("incomplete upload", &certificate.waiting), ("last upload", &certificate.upload)]
-    {
-        let Some(upload) = upload else { continue };
-        let outcome = upload.outcome.word();
-        let when = show::relative(upload.at, now);
-        for (at, line) in upload.text.lines().enumerate() {
-            let head = if at == 0 { format!("{what} {outcome} {when}: ") } else { String::new() };
-            show::line(&format!("  {name}: {head}{line}"));
-        }
-    }
-}
-
 fn report(context: &Context, world: &World, now: Timestamp) -> Result<Report, Failed> {
     let config = &context.loaded.config;
+    let stop = Cell::new(false);
+    let reconciler = context.reconciler(world, &stop, false);
+    let seed = crate::reconcile::seed(&context.store);
     let mut services = Vec::new();
     for spec in &config.services {
         let state = context.store.service(&spec.name)?.state()?;
+        let old_workers = host::old_workers(spec.kind, since_reload(&state, now));
+        let seen = reconciler.observe_service(spec, &state)?;
+        let action = next_service(spec, &seen, &seed, now);
+        let mut telling = is_telling(&action);
+        let next = service_step(&spec.name, action, now);
         for certificate in &spec.certificates {
             let pair = state.pairs.get(certificate).cloned().unwrap_or_default();
             let endpoints = spec.endpoints.iter().filter(|e| e.certificate == *certificate);
+            let shown = seen.pairs.iter().find(|p| p.certificate == *certificate);
+            let held_until = shown.and_then(|shown| plan::held_until(shown, &seen));
+            let judgement = shown.map(|shown| trust::judge(spec, shown, &seen, now));
+            let doubt_until = match judgement {
+                Some(Judgement::Doubted(doubted)) => Some(doubted.until),
+                _ => None,
+            };
             services.push(Service {
                 name: spec.name.clone(),
                 kind: spec.kind.to_string(),
@@ -205,7 +219,19 @@ fn report(context: &Context, world: &World, now: Timestamp) -> Result<Report, Fa
                 step: pair.step,
                 since: pair.since,
                 held_by: pair.hold.map(|h| format!("{} since {}", h.by, show::clock(h.at))),
+                held_until,
+                doubt: pair.doubt.filter(|_| doubt_until.is_some()),
+                doubt_until,
+                approved: pair.approved,
                 problem: pair.problem,
+                next_at: next.at,
+                next: match next.action.as_str() {
+                    "wait" => next.why.clone(),
+                    action => format!("{action}: {}", next.why),
+                },
+                // Once for all its certificates.
+                telling: std::mem::take(&mut telling),
+                old_workers,
                 endpoints: endpoints.map(|e| looked_at(&e.to_string(), &state)).collect(),
             });
         }
@@ -230,6 +256,29 @@ fn report(context: &Context, world: &World, now: Timestamp) -> Result<Report, Fa
             .filter(|name| !configured(name))
             .collect(),
     })
+}
+
+/// A problem and a hold have lines of their own; that all is well needs none.
+fn is_telling(action: &ServiceAction) -> bool {
+    match action {
+        ServiceAction::Wait(wait) => matches!(
+            wait.why,
+            Why::After(_) | Why::Calm(_) | Why::Lint(_) | Why::Person(_) | Why::Quiet
+        ),
+        ServiceAction::Look => false,
+        _ => true,
+    }
+}
+
+/// How long ago the last reload was, when it brought what it should.
+fn since_reload(state: &ServiceState, now: Timestamp) -> Option<Duration> {
+    let last = state.reloads.last()?;
+    let took = |(name, number): (&String, &u64)| {
+        let pair = state.pairs.get(name);
+        pair.is_some_and(|p| p.step == Step::Proved && p.revision == Some(*number))
+    };
+    let since = now.duration_since(last.at);
+    last.revisions.iter().all(took).then(|| since.unsigned_abs())
 }
 
 fn certificates(
@@ -324,38 +373,4 @@ fn daemon_line(context: &Context, report: &Report, now: Timestamp) -> String {
         ", with another configuration than this (systemctl reload pbxcert)"
     };
     format!("daemon pid {} started {}{other}", daemon.pid, show::relative(daemon.started_at, now))
-}
-
-pub(super) fn history(
-    context: &Context,
-    name: Option<&str>,
-    lines: usize,
-    json: bool,
-) -> Result<u8, Failed> {
-    #[derive(Serialize)]
-    struct Report {
-        schema: u32,
-        events: Vec<crate::state::Event>,
-    }
-
-    let wanted = |e: &crate::state::Event| {
-        name.is_none_or(|n| e.certificate.as_deref() == Some(n) || e.service.as_deref() == Some(n))
-    };
-    let mut events: Vec<_> = context.store.history()?.into_iter().filter(wanted).collect();
-    events.drain(..events.len().saturating_sub(lines));
-    if json {
-        show::json(&Report { schema: 1, events });
-        return Ok(exit::DONE);
-    }
-    let rows = events.into_iter().map(|e| {
-        let object = match (e.certificate, e.service) {
-            (Some(c), Some(s)) => format!("{c} in {s}"),
-            (Some(one), None) | (None, Some(one)) => one,
-            (None, None) => "-".to_owned(),
-        };
-        let revision = e.revision.map_or_else(|| "-".to_owned(), |r| r.to_string());
-        vec![show::clock(e.at), object, revision, e.what, e.text]
-    });
-    show::table(&["WHEN", "OBJECT", "REVISION", "WHAT", "TEXT"], rows.collect());
-    Ok(exit::DONE)
 }

@@ -136,6 +136,22 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Keep what is live: nothing newer is deployed by itself until `release`
+    Hold {
+        /// The certificate
+        name: String,
+        /// Print JSON with stable keys
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let the newest revision go in although phones might not trust it
+    Approve {
+        /// The certificate
+        name: String,
+        /// Print JSON with stable keys
+        #[arg(long)]
+        json: bool,
+    },
     /// End a hold: the newest revision is wanted again
     Release {
         /// The certificate

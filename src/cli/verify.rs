@@ -1,11 +1,13 @@
 //! `verify`: looks at endpoints now, in the manner of a monitoring plugin.
 
 mod judge;
+mod silence;
+mod trunk;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -13,11 +15,13 @@ use super::{Context, Failed, exit, show};
 use crate::cert::{Fingerprint, KeyType};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Endpoint, KeyFamily};
+use crate::policy::lint::Remark;
 use crate::probe::{Prober as _, TlsProber};
 use crate::state::{Answer, Served, Step};
 use crate::world::World;
 
 use judge::{Chain, Verdict, Wanted};
+use silence::{Look, Silence};
 
 /// An endpoint that need not be configured, as said on the command line.
 pub(super) struct Asked {
@@ -41,11 +45,16 @@ struct Report {
 struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trunk: Option<String>,
     endpoint: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<String>,
     verdict: &'static str,
     text: String,
+    /// A person took note, or the configuration ignores it: it does not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    silenced: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fingerprint: Option<Fingerprint>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,7 +67,23 @@ struct Line {
     days_left: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     protocol: Option<String>,
+    /// What clients stumble over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lint: Vec<Remark>,
+    /// Of a trunk.
+    #[serde(flatten)]
+    peer: Option<Peer>,
     served: Served,
+}
+
+/// What a peer did when we called it.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Peer {
+    asks_for_certificate: bool,
+    /// Why its chain cannot be trusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    untrusted: Option<String>,
 }
 
 impl Line {
@@ -66,21 +91,29 @@ impl Line {
         let leaf = served.leaf();
         Self {
             service: None,
+            trunk: None,
             endpoint: endpoint.to_string(),
             certificate: None,
             verdict: Verdict::Unknown.word(),
             text: String::new(),
+            silenced: None,
             fingerprint: served.fingerprint(),
             revision: None,
             chain: None,
             key: leaf.and_then(|leaf| leaf.key),
             days_left: leaf.map(|leaf| leaf.validity.left(now).as_secs() / 86400),
             protocol: served.protocol.clone(),
+            lint: Vec::new(),
+            peer: None,
             served,
         }
     }
 
-    fn judged(mut self, (verdict, text): (Verdict, String)) -> (Verdict, Self) {
+    fn judged(mut self, (mut verdict, mut text): (Verdict, String)) -> (Verdict, Self) {
+        if let Some(first) = self.lint.first() {
+            verdict = verdict.max(Verdict::Warning);
+            text = format!("{text}; {first}");
+        }
         self.verdict = verdict.word();
         self.text = text;
         (verdict, self)
@@ -97,7 +130,7 @@ pub(super) async fn configured(context: &Context, json: bool) -> Result<u8, Fail
             (service, endpoint, served)
         })
     });
-    let looks = join_all(looks).await;
+    let (looks, trunks) = join(join_all(looks), trunk::call_all(context, world)).await;
     let mut seen: BTreeMap<&str, BTreeMap<String, Served>> = BTreeMap::new();
     for (service, endpoint, served) in &looks {
         seen.entry(&service.name).or_default().insert(endpoint.to_string(), served.clone());
@@ -106,6 +139,7 @@ pub(super) async fn configured(context: &Context, json: bool) -> Result<u8, Fail
     for (service, seen) in seen {
         context.remember_seen(service, seen, now)?;
     }
+    let silence = Silence::new(context.store.alert_log()?, config, now);
     let mut lines = Vec::new();
     for (service, endpoint, served) in looks {
         let wanted = context.wanted(&service.name, &endpoint.certificate)?;
@@ -116,9 +150,19 @@ pub(super) async fn configured(context: &Context, json: bool) -> Result<u8, Fail
         line.certificate = Some(endpoint.certificate.clone());
         line.revision = revision;
         line.chain = Chain::of(&line.served, installed.as_deref());
+        line.lint = context.remarks(service, endpoint, &line.served, revision);
         let verdict = judge::ours(&line.served, &wanted, line.chain.as_ref(), now);
+        line.silenced = silence.of(&Look {
+            service: &service.name,
+            certificate: &endpoint.certificate,
+            served: &line.served,
+            wanted: &wanted,
+            chain: line.chain.as_ref(),
+            verdict: verdict.0,
+        });
         lines.push(line.judged(verdict));
     }
+    lines.extend(trunks?);
     Ok(print(lines, "no endpoint is configured", json))
 }
 
@@ -142,6 +186,7 @@ pub(super) async fn asked(asked: &Asked, json: bool) -> Result<u8, Failed> {
             let silent = matches!(served.answer, Answer::Closed | Answer::Unreachable { .. });
             let mut line = Line::of(&endpoint, served, now);
             line.chain = Chain::of(&line.served, None);
+            line.lint = judge::remarks(&line.served);
             let (verdict, text) = judge::anybodys(&line.served, endpoint.sni.as_deref(), now);
             // Another address of the same name serves those who come here, a little later.
             let verdict = if silent && one_answers { Verdict::Warning } else { verdict };
@@ -197,7 +242,10 @@ async fn each_address(endpoint: &Endpoint) -> Vec<Endpoint> {
 }
 
 fn print(lines: Vec<(Verdict, Line)>, nothing: &str, json: bool) -> u8 {
-    let worst = Verdict::worst(lines.iter().map(|(v, _)| *v)).unwrap_or(Verdict::Unknown);
+    let counted = lines.iter().filter(|(_, line)| line.silenced.is_none());
+    let worst = Verdict::worst(counted.map(|(verdict, _)| *verdict));
+    let nothing_counts = if lines.is_empty() { Verdict::Unknown } else { Verdict::Ok };
+    let worst = worst.unwrap_or(nothing_counts);
     let summary = summary(worst, &lines, nothing);
     let endpoints: Vec<Line> = lines.into_iter().map(|(_, line)| line).collect();
     if json {
@@ -206,9 +254,13 @@ fn print(lines: Vec<(Verdict, Line)>, nothing: &str, json: bool) -> u8 {
     }
     show::line(&format!("{}: {summary}", worst.word().to_uppercase()));
     let dash = || "-".to_owned();
+    // The first one stands in its line.
+    let further = endpoints.iter().flat_map(|l| l.lint.iter().skip(1).map(|r| (&l.endpoint, r)));
+    let further: Vec<String> =
+        further.map(|(name, remark)| format!("  {name}: {remark}")).collect();
     let rows = endpoints.into_iter().map(|l| {
         vec![
-            l.service.unwrap_or_else(dash),
+            l.service.or(l.trunk.map(|trunk| format!("trunk {trunk}"))).unwrap_or_else(dash),
             l.endpoint,
             l.verdict.to_owned(),
             l.revision.map_or_else(dash, |r| r.to_string()),
@@ -216,12 +268,15 @@ fn print(lines: Vec<(Verdict, Line)>, nothing: &str, json: bool) -> u8 {
             l.chain.map_or_else(dash, |c| c.short()),
             l.days_left.map_or_else(dash, |d| d.to_string()),
             l.protocol.unwrap_or_else(dash),
-            l.text,
+            l.silenced.map(|why| format!("{} [{why}]", l.text)).unwrap_or(l.text),
         ]
     });
     let head =
         ["SERVICE", "ENDPOINT", "VERDICT", "REVISION", "KEY", "CHAIN", "DAYS", "PROTOCOL", "SEEN"];
     show::table(&head, rows.collect());
+    for line in further {
+        show::line(&line);
+    }
     worst as u8
 }
 
@@ -273,11 +328,20 @@ fn summary(worst: Verdict, lines: &[(Verdict, Line)], nothing: &str) -> String {
         return nothing.to_owned();
     }
     let good = lines.iter().filter(|(v, _)| *v == Verdict::Ok).count();
-    let first = lines.iter().find(|(v, _)| *v == worst && worst != Verdict::Ok);
+    let counts = |line: &&(Verdict, Line)| line.1.silenced.is_none();
+    let first = lines.iter().filter(counts).find(|(v, _)| *v == worst && worst != Verdict::Ok);
+    let known = match lines.iter().filter(|line| !counts(line)).count() {
+        0 => String::new(),
+        known => format!(", {known} known (ack, [[ignore]])"),
+    };
     match first {
-        None => format!("all {good} endpoints serve what they should"),
-        Some((_, line)) => {
-            format!("{good} of {} endpoints fine; {}: {}", lines.len(), line.endpoint, line.text)
-        }
+        None if known.is_empty() => format!("all {good} endpoints serve what they should"),
+        None => format!("{good} of {} endpoints fine{known}", lines.len()),
+        Some((_, line)) => format!(
+            "{good} of {} endpoints fine{known}; {}: {}",
+            lines.len(),
+            line.endpoint,
+            line.text
+        ),
     }
 }

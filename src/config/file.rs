@@ -8,12 +8,14 @@ mod alerts;
 mod calm;
 mod certificate;
 mod challenge;
+mod chosen;
 mod clients;
 mod disk;
 mod endpoint;
 mod ignore;
 mod issuer;
 pub mod keys;
+mod overlap;
 mod problem;
 mod service;
 mod source;
@@ -21,6 +23,7 @@ mod suspect;
 mod syntax;
 mod target;
 mod top;
+mod trunk;
 mod upload;
 mod value;
 mod walk;
@@ -129,9 +132,11 @@ fn meaning<'a>(
     let certificates =
         certificate::read_all(walk, roots, defaults, &issuers, &challenges, &drop_dir);
     let services = service::read_all(walk, roots, defaults, &certificates);
+    let trunks = trunk::read_all(walk, roots, &certificates);
     let alerts = alerts::read(walk, roots);
     let ignored = ignore::read_all(walk, roots);
-    target::refuse_overlaps(walk, &services, top.as_ref().ok(), sources);
+    chosen::refuse_circles(walk, &services);
+    overlap::refuse_overlaps(walk, &services, top.as_ref().ok(), sources);
 
     let top = top?;
     Ok(Config {
@@ -143,6 +148,7 @@ fn meaning<'a>(
         challenges: challenges.specs()?.into_iter().map(|c| (c.name.clone(), c)).collect(),
         certificates: certificates.specs()?,
         services: services.specs()?.into_iter().map(|s| s.spec).collect(),
+        trunks: trunks.specs()?,
         alerts: alerts?,
         ignored: ignored?,
         files: sources.iter().map(|s| s.path.clone()).collect(),

@@ -91,6 +91,8 @@ pub struct Preset {
     pub counts_calls: bool,
     /// What a reload does to those who are connected.
     pub class: Class,
+    /// Most automatic reloads within a day, whatever they bring; `None`: any number.
+    pub reloads_per_day: Option<u32>,
     /// Where it is looked at.
     pub endpoints: &'static [&'static str],
 }

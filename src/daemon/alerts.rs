@@ -141,7 +141,7 @@ impl Daemon<'_> {
     /// Tells somebody elsewhere that this daemon lives.
     fn beat(&mut self, now: Timestamp) {
         let Some(heartbeat) = &self.now.world.heartbeat else { return };
-        if post::beats_at(self.faults.beat_at, now) > now {
+        if post::beats_at(self.faults.beat_at, self.now.world.beat, now) > now {
             return;
         }
         self.faults.beat_at = Some(now);
@@ -162,7 +162,7 @@ impl Daemon<'_> {
     pub(super) fn alert_at(&self, now: Timestamp) -> Option<Timestamp> {
         let changed = self.faults.changed_at.map(|at| after(at, PATIENCE));
         let beat = self.now.world.heartbeat.as_ref();
-        let beat = beat.map(|_| post::beats_at(self.faults.beat_at, now));
+        let beat = beat.map(|_| post::beats_at(self.faults.beat_at, self.now.world.beat, now));
         [changed, self.faults.wake, self.post.wake(now), beat].into_iter().flatten().min()
     }
 }

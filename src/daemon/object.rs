@@ -5,7 +5,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use crate::config::{CertSpec, Config, Install, Source};
+use crate::config::{CertSpec, Config, Install, ServiceSpec, Source};
 use crate::fs;
 use crate::policy::schedule;
 use crate::store::Store;
@@ -32,6 +32,17 @@ pub(super) fn objects(config: &Config) -> BTreeSet<Object> {
     let certificates = config.certificates.iter().map(|c| Object::Certificate(c.name.clone()));
     let services = config.services.iter().map(|s| Object::Service(s.name.clone()));
     certificates.chain(services).collect()
+}
+
+/// Whom a pass over this one may have brought on: services that use the certificate, or come after
+/// the service.
+pub(super) fn waiting_for(object: &Object, config: &Config) -> Vec<Object> {
+    let waits = |service: &&ServiceSpec| match object {
+        Object::Certificate(name) => service.certificates.contains(name),
+        Object::Service(name) => service.after.contains(name),
+    };
+    let waiting = config.services.iter().filter(waits);
+    waiting.map(|service| Object::Service(service.name.clone())).collect()
 }
 
 /// Folders in which something can happen that is worth a look.

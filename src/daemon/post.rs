@@ -1,7 +1,7 @@
 //! Messages on their way: each channel by itself, one message after the other, with pauses while it
 //! does not work.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub(super) struct Post {
     pub(super) log: AlertLog,
     letters: Vec<Outgoing>,
     /// Channels in use.
-    names: BTreeSet<String>,
+    channels: Vec<Rc<dyn Notifier>>,
     busy: BTreeSet<String>,
     pub(super) sending: FuturesUnordered<LocalBoxFuture<'static, Sent>>,
     /// Heartbeats under way.
@@ -42,7 +42,7 @@ impl Post {
         let mut post = Self {
             log: AlertLog::default(),
             letters: Vec::new(),
-            names: BTreeSet::new(),
+            channels: Vec::new(),
             busy: BTreeSet::new(),
             sending: FuturesUnordered::new(),
             beating: FuturesUnordered::new(),
@@ -95,7 +95,7 @@ impl Post {
 
     /// Starts the next message of each channel that is free and works.
     pub(super) fn start(&mut self, store: &Store, channels: &[Rc<dyn Notifier>], now: Timestamp) {
-        self.names = channels.iter().map(|channel| channel.name().to_owned()).collect();
+        self.channels = channels.to_vec();
         self.settle(store);
         for channel in channels {
             let name = channel.name().to_owned();
@@ -104,7 +104,7 @@ impl Post {
                 continue;
             }
             let waiting: Vec<&Outgoing> =
-                self.letters.iter().filter(|letter| plan::is_for(letter, &name)).collect();
+                self.letters.iter().filter(|letter| awaits(&**channel, letter)).collect();
             let Some(letter) = plan::pick(&waiting, &state) else { continue };
             let (message, channel) = (letter.message.clone(), Rc::clone(channel));
             self.busy.insert(name.clone());
@@ -153,11 +153,11 @@ impl Post {
         self.settle(store);
     }
 
-    /// Forgets what every channel has taken.
+    /// Forgets what every channel has taken that it is for.
     fn settle(&mut self, store: &Store) {
-        let names = &self.names;
+        let channels = &self.channels;
         self.letters.retain(|letter| {
-            let waits = names.iter().any(|name| plan::is_for(letter, name));
+            let waits = channels.iter().any(|channel| awaits(&**channel, letter));
             if !waits && let Err(error) = store.forget_message(&letter.message) {
                 tell(&error, false);
             }
@@ -167,21 +167,32 @@ impl Post {
 
     /// When a channel is to be tried again.
     pub(super) fn wake(&self, now: Timestamp) -> Option<Timestamp> {
-        let free = self.names.iter().filter(|name| !self.busy.contains(*name));
-        free.filter(|name| self.letters.iter().any(|letter| plan::is_for(letter, name)))
-            .filter_map(|name| plan::rests_until(self.log.channels.get(name)?, now))
+        let free = self.channels.iter().filter(|channel| !self.busy.contains(channel.name()));
+        free.filter(|channel| self.waiting(&***channel) > 0)
+            .filter_map(|channel| plan::rests_until(self.log.channels.get(channel.name())?, now))
             .min()
     }
 
     /// Channels that do not work.
     pub(super) fn findings(&self) -> Vec<Finding> {
-        let dead: BTreeMap<&String, &ChannelState> =
-            self.log.channels.iter().filter(|(name, _)| self.names.contains(*name)).collect();
-        let waiting = |name: &str| self.letters.iter().filter(|l| plan::is_for(l, name)).count();
-        dead.into_iter()
-            .filter_map(|(name, state)| plan::dead(name, state, waiting(name)))
+        self.channels
+            .iter()
+            .filter_map(|channel| {
+                let state = self.log.channels.get(channel.name())?;
+                plan::dead(channel.name(), state, self.waiting(&**channel))
+            })
             .collect()
     }
+
+    /// How many messages a channel has still to take.
+    fn waiting(&self, channel: &dyn Notifier) -> usize {
+        self.letters.iter().filter(|letter| awaits(channel, letter)).count()
+    }
+}
+
+/// Whether a message has still to go through a channel: what is too quiet for it never does.
+fn awaits(channel: &dyn Notifier, letter: &Outgoing) -> bool {
+    plan::is_for(letter, channel.name()) && channel.takes(&letter.message)
 }
 
 fn tell(error: &store::Error, told: bool) {

@@ -75,6 +75,10 @@ pub(crate) fn stage(install: &Install, bundle: &Bundle) -> Result<Staged, Error>
     match install {
         Install::Folder { dir, files } => {
             if let Some(folder) = dir.parent() {
+                if !folder.exists() {
+                    // Around the folders of several certificates; the configuration allowed it.
+                    fs::make_dir(folder, 0o755, Owner::default())?;
+                }
                 fs::sweep(folder)?;
             }
             let staged = beside(dir, "new");

@@ -1,7 +1,7 @@
 //! What lies at the targets of a service.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -20,7 +20,7 @@ pub(crate) fn observe(install: &Install, state: &PairState) -> FilesSeen {
     if state.files.is_empty() {
         return FilesSeen::Untouched;
     }
-    let mut changed = None;
+    let (mut changed, mut unlike) = (None, None);
     for (path, target) in install.targets() {
         let Some(wanted) = state.files.get(&path) else {
             return FilesSeen::Broken(format!("{} is new in the configuration", path.display()));
@@ -30,7 +30,7 @@ pub(crate) fn observe(install: &Install, state: &PairState) -> FilesSeen {
             Ok(None) => return FilesSeen::Broken(format!("{} is missing", path.display())),
             Ok(Some(file)) => {
                 if let Err(reason) = as_configured(&path, target, &file) {
-                    return FilesSeen::Broken(reason);
+                    unlike = unlike.or(Some(reason));
                 }
                 if digest_hex(&file.bytes) != *wanted {
                     changed = Some(path);
@@ -38,7 +38,10 @@ pub(crate) fn observe(install: &Install, state: &PairState) -> FilesSeen {
             }
         }
     }
-    let Some(changed) = changed else { return FilesSeen::AsInstalled };
+    let Some(changed) = changed else {
+        return unlike.map_or(FilesSeen::AsInstalled, FilesSeen::Broken);
+    };
+    // Whoever copies a good pair by hand need not know its mode: it is still a good pair.
     match pair_on_disk(install) {
         Ok(bundle) => FilesSeen::Foreign(Box::new(bundle.leaf().clone())),
         Err(error) => FilesSeen::Broken(format!("{} was changed: {error}", changed.display())),
@@ -79,7 +82,8 @@ pub(crate) fn any_leaf_on_disk(install: &Install) -> Option<Leaf> {
     })
 }
 
-fn pair_on_disk(install: &Install) -> Result<Bundle, Error> {
+/// The pair that lies at the targets, whoever put it there.
+pub(crate) fn pair_on_disk(install: &Install) -> Result<Bundle, Error> {
     let mut certificates = Vec::new();
     let mut key = None;
     for (path, target) in install.targets() {
@@ -95,6 +99,12 @@ fn pair_on_disk(install: &Install) -> Result<Bundle, Error> {
         Error::Cert(crate::cert::Error::Key("there is no private key".to_owned()))
     })?;
     Ok(Bundle::parse(&certificates, key)?)
+}
+
+/// The bytes of each target that is there.
+pub(crate) fn files(install: &Install) -> Vec<(PathBuf, Zeroizing<Vec<u8>>)> {
+    let targets = install.targets().into_iter();
+    targets.filter_map(|(path, _)| Some((path.clone(), found(&path).ok()??.bytes))).collect()
 }
 
 /// A file as it lies there.

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Deployment, Error, Wanted, chain_of};
+use crate::policy::lint::{self, Seen};
 use crate::state::{Event, ServiceState, Step};
 use crate::store::ServiceWriter;
 
@@ -58,6 +59,28 @@ impl Deployment<'_> {
         if let Err(error) = told {
             // A line of history is worth less than a rollback.
             tracing::warn!(service, "history cannot be written: {}", chain_of(&error));
+        }
+    }
+
+    /// What clients will stumble over is said before the switch, once for each revision.
+    pub(super) fn remark(&self, state: &ServiceState, wanted: &[Wanted]) {
+        for want in wanted {
+            let there = state.pairs.get(&want.certificate).and_then(|pair| pair.revision);
+            let root = want.bundle.root();
+            let seen = Seen {
+                leaf: want.bundle.leaf(),
+                chain_length: want.bundle.chain().len(),
+                root: root.as_deref(),
+            };
+            if there == Some(want.revision) || seen.leaf.is_placeholder() {
+                continue;
+            }
+            for remark in lint::lint(seen, &self.spec.clients, &self.spec.sip_domains) {
+                let text = remark.to_string();
+                let (certificate, now) = (&want.certificate, self.world.now());
+                self.tell(certificate, Some(want.revision), "remark", &text, now);
+                self.say(&format!("{}: {certificate}: {text}", self.spec.name));
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Deployment, Error, Wanted, chain_of, install, with_complaint};
+use crate::config::kind::Kind;
 use crate::policy::verdict;
 use crate::service::HookEvent;
 use crate::state::{PairState, Served, ServiceState, Step};
@@ -113,11 +114,7 @@ impl Deployment<'_> {
         certificate: &str,
         text: &str,
     ) -> Result<(), Error> {
-        let command = self.spec.recover.as_ref().or(self.spec.reload.as_ref());
-        let command = command.map_or_else(
-            || "restart the service".to_owned(),
-            |argv| format!("PBXCERT_EVENT=recover {}", argv.join(" ")),
-        );
+        let command = self.by_a_person(certificate, state);
         let text = format!(
             "{text}; a person is needed: run `{command}` or restart the service, then `pbxcert \
              deploy {}`",
@@ -131,4 +128,37 @@ impl Deployment<'_> {
         self.tell(certificate, revision, "stuck", &text, self.world.now());
         Ok(())
     }
+
+    /// The recover hook as a person can run it: with what pbxcert would tell it.
+    fn by_a_person(&self, certificate: &str, state: &ServiceState) -> String {
+        let Some(argv) = self.spec.recover.as_ref().or(self.spec.reload.as_ref()) else {
+            return "restart the service".to_owned();
+        };
+        let reads: &[&str] = match self.spec.kind {
+            Kind::Freepbx => &["PBXCERT_CERTIFICATE"],
+            Kind::Haproxy | Kind::Openldap | Kind::Opensips => &["PBXCERT_PATHS"],
+            Kind::Custom => &["PBXCERT_CERTIFICATE", "PBXCERT_PATHS"],
+            _ => &[],
+        };
+        let revision = state.pairs.get(certificate).and_then(|pair| pair.revision);
+        let wanted = revision.map(|revision| self.wanted(&[(certificate.to_owned(), revision)]));
+        let variables = self.variables(&wanted.and_then(Result::ok).unwrap_or_default(), state);
+        let told = variables
+            .iter()
+            .filter(|(name, _)| name == "PBXCERT_EXEC" || reads.contains(&name.as_str()))
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| format!("{name}={}", quoted(value)));
+        let event = "PBXCERT_EVENT=recover".to_owned();
+        let words = argv.iter().map(|word| quoted(word));
+        [event].into_iter().chain(told).chain(words).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// For a shell, as it stands where it can.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }

@@ -28,6 +28,14 @@ pub struct Order<'a> {
     pub begun: bool,
     /// A person confirmed to go over the budget.
     pub confirmed: bool,
+    /// There is no certificate, or it is past its emergency point.
+    pub late: bool,
+}
+
+impl Order<'_> {
+    fn believes(&self, entry: &LedgerEntry, now: Timestamp) -> bool {
+        !self.late || entry.at < now
+    }
 }
 
 /// The budget is spent.
@@ -46,6 +54,8 @@ pub struct Spent {
 ///   than the CA's published limit.
 /// - Early orders leave a certificate for each regular renewal of that week, so that neither a CA
 ///   whose advice is always "now" nor a flood of wishes can let a short-lived certificate expire.
+/// - What lies in the future was written by a clock that was ahead. When it is late that does not
+///   count: week after week of it would come near, and each would hold up the next order.
 ///
 /// # Errors
 ///
@@ -80,7 +90,8 @@ fn damaged(ledger: &Ledger, now: Timestamp) -> Option<Spent> {
 fn validations(order: Order<'_>, ledger: &Ledger, now: Timestamp) -> Option<Spent> {
     let spent = order.identifiers.iter().flat_map(|name| {
         let failed = move |entry: &&LedgerEntry| {
-            matches!(&entry.event, LedgerEvent::ValidationFailed { identifier } if identifier == name)
+            order.believes(entry, now)
+                && matches!(&entry.event, LedgerEvent::ValidationFailed { identifier } if identifier == name)
         };
         [(2, HOUR, "an hour"), (5, DAY, "a day")].into_iter().filter_map(move |(limit, span, word)| {
             let times = ledger.entries.iter().filter(failed).map(|entry| entry.at);
@@ -102,7 +113,7 @@ fn certificates(
         return None;
     }
     let limit = weekly(order.period, issuer);
-    let until = frees_at(counted(order, ledger, false), limit, WEEK, now)?;
+    let until = frees_at(counted(order, ledger, false, now), limit, WEEK, now)?;
     Some(Spent { until, why: format!("{limit} certificates for these names within a week") })
 }
 
@@ -112,7 +123,7 @@ fn pace(order: Order<'_>, ledger: &Ledger, now: Timestamp) -> Option<Spent> {
     if order.begun || order.exempt || !order.early {
         return None;
     }
-    let mut newest_first: Vec<Timestamp> = counted(order, ledger, false).collect();
+    let mut newest_first: Vec<Timestamp> = counted(order, ledger, false, now).collect();
     newest_first.sort_unstable_by(|a, b| b.cmp(a));
     let blocked = (0_u32..)
         .zip(newest_first)
@@ -127,7 +138,7 @@ fn pace(order: Order<'_>, ledger: &Ledger, now: Timestamp) -> Option<Spent> {
 /// are others.
 pub fn exempt(order: Order<'_>, issuer: &IssuerSpec, ledger: &Ledger, now: Timestamp) -> bool {
     let limit = weekly(order.period, issuer);
-    order.exempt && frees_at(counted(order, ledger, true), limit, WEEK, now).is_none()
+    order.exempt && frees_at(counted(order, ledger, true, now), limit, WEEK, now).is_none()
 }
 
 /// How many certificates a week for one exact set of names.
@@ -141,9 +152,11 @@ fn counted<'a>(
     order: Order<'a>,
     ledger: &'a Ledger,
     wanted: bool,
+    now: Timestamp,
 ) -> impl Iterator<Item = Timestamp> + 'a {
     let these = move |entry: &&LedgerEntry| {
-        matches!(&entry.event, LedgerEvent::Issued { identifiers, exempt }
+        order.believes(entry, now)
+            && matches!(&entry.event, LedgerEvent::Issued { identifiers, exempt }
             if identifiers == order.identifiers && *exempt == wanted)
     };
     ledger.entries.iter().filter(these).map(|entry| entry.at)
@@ -164,6 +177,7 @@ mod tests {
             early: false,
             begun: false,
             confirmed: false,
+            late: false,
         }
     }
 
@@ -299,5 +313,17 @@ mod tests {
         assert_eq!(may_order(order(&set), &issuer(), &ledger, at(0)), Ok(()));
         let ledger = issued("a.example", &[4000.0, 4001.0], false);
         assert_eq!(may_order(order(&set), &issuer(), &ledger, at(0)), Ok(()));
+    }
+
+    #[test]
+    fn weeks_of_a_clock_that_was_ahead_hold_up_nobody_who_is_late() {
+        let set = names("a.example");
+        let ledger = issued("a.example", &[0.0, 0.1, 7.0, 7.1, 14.0, 14.1], false);
+        let late = Order { late: true, ..order(&set) };
+        assert_eq!(may_order(late, &issuer(), &ledger, day(1.0)).unwrap_err().until, day(7.0));
+        assert_eq!(may_order(late, &issuer(), &ledger, day(7.0)), Ok(()), "not the next week's");
+        assert!(may_order(order(&set), &issuer(), &ledger, day(7.0)).is_err(), "there is time");
+        let ahead = failed(&[60, 120]);
+        assert_eq!(may_order(late, &issuer(), &ahead, at(0)), Ok(()));
     }
 }

@@ -124,7 +124,9 @@ fn disruptive(case: Case<'_>, now: Timestamp) -> Leave {
         return leave;
     }
     let at_last = [opening.map(|o| o.start), last].into_iter().flatten().min();
-    if let Some(leave) = outside(&calm.windows, calm, at_last, now) {
+    // Who has nothing to lose does not wait for a window when nobody is on the telephone.
+    let first = case.old.is_none() && !case.unknown;
+    if let Some(leave) = outside(&calm.windows, calm, at_last, now).filter(|_| !first) {
         return leave;
     }
     idle(case, opening.map(|o| o.start), at_last, now)
@@ -201,7 +203,7 @@ fn announce(case: Case<'_>, now: Timestamp) -> Option<Leave> {
 }
 
 /// Its windows, or the small hours.
-fn night(calm: &Calm) -> &[Window] {
+pub(super) fn night(calm: &Calm) -> &[Window] {
     const NIGHT: [Window; 1] = [Window { days: [true; 7], from: 180, to: 300 }];
     if calm.windows.is_empty() { &NIGHT } else { &calm.windows }
 }

@@ -4,17 +4,21 @@
 mod manual;
 mod renewal;
 mod service;
+mod trust;
 
 use jiff::Timestamp;
 
 use crate::cert::{Identifier, Leaf};
 use crate::config::ca::Authority;
-use crate::config::kind::Kind;
+use crate::config::calm::Disruptive;
+use crate::config::kind::{Class, Kind};
 use crate::config::{CertSpec, IssuerSpec, ServiceSpec, Source};
 use crate::policy::plan::{Wait, Why};
+use crate::state::upload::UploadRecord;
 use crate::state::{Condition, Finding, Life, Next, Observed, ServiceState, Severity, Step};
 
 pub use service::service;
+pub use trust::{holds, outside, trust};
 
 /// A service that wants the certificate.
 #[derive(Clone, Copy, Debug)]
@@ -25,28 +29,35 @@ pub struct Using<'a> {
     pub state: &'a ServiceState,
 }
 
+/// What else there is to know of a certificate.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct About<'a> {
+    /// Who gives it, if a CA does.
+    pub issuer: Option<&'a IssuerSpec>,
+    /// The services that want it.
+    pub services: &'a [Using<'a>],
+    /// The signing request that waits for its answer, as PEM.
+    pub request: Option<&'a str>,
+    /// What became of the last upload.
+    pub upload: Option<&'a UploadRecord>,
+}
+
 /// What is wrong with a certificate; `wait` is what the plan waits for.
 ///
 /// Nothing about dates when the clock is in doubt: only that it is.
 pub fn certificate(
     spec: &CertSpec,
-    issuer: Option<&IssuerSpec>,
+    about: About<'_>,
     seen: &Observed,
     wait: &Wait,
-    services: &[Using<'_>],
     now: Timestamp,
 ) -> Vec<Finding> {
     if let Why::Clock(text) = &wait.why {
         return wrong_clock(text, seen, now).into_iter().collect();
     }
-    let met = met(spec, seen, services);
-    let next = wait.until.map(|at| Next { what: "the next look".to_owned(), at: Some(at) });
-    let case = Case { spec, issuer, seen, services, met, now };
-    let found = match &seen.state.backoff.last {
-        Some(failure) => Some(case.renewal(failure)),
-        None => case.expiry(next),
-    };
-    found.into_iter().chain(case.manual()).collect()
+    let met = met(spec, seen, about.services);
+    let case = Case { spec, about, seen, wait_until: wait.until, met, now };
+    case.manual().into_iter().chain(case.life()).collect()
 }
 
 /// A clock that waits for its synchronisation just after boot is no news; a wrong one is.
@@ -72,9 +83,9 @@ fn wrong_clock(text: &str, seen: &Observed, now: Timestamp) -> Option<Finding> {
 /// What the judgement of a certificate goes by.
 struct Case<'a> {
     spec: &'a CertSpec,
-    issuer: Option<&'a IssuerSpec>,
+    about: About<'a>,
     seen: &'a Observed,
-    services: &'a [Using<'a>],
+    wait_until: Option<Timestamp>,
     met: Option<Met>,
     now: Timestamp,
 }
@@ -87,46 +98,63 @@ struct Met {
 }
 
 impl Case<'_> {
+    /// That no new one comes, or that the old one ends: one worry, found in one way at a time.
+    fn life(&self) -> Option<Finding> {
+        let by_hand = self.is_by_hand();
+        match &self.seen.state.backoff.last {
+            // While a person brings it, tries that failed are no news.
+            Some(failure) if !by_hand => Some(self.renewal(failure)),
+            // That is critical, and said of the placeholder.
+            _ if self.seen.placeholder().is_some() && self.met.is_none() => None,
+            _ if self.met.is_none() && self.seen.foreign_in_service.is_some() => None,
+            _ => self.expiry(by_hand),
+        }
+    }
+
     /// The certificate comes to its end: told by the ladder, found at every time.
-    fn expiry(&self, next: Option<Next>) -> Option<Finding> {
+    fn expiry(&self, by_hand: bool) -> Option<Finding> {
         let manual = self.spec.source == Source::Manual;
         let name = &self.spec.name;
+        let behind = self.met.as_ref().and_then(|met| met.behind.as_ref());
+        if by_hand && !manual && behind.is_none() {
+            return Some(self.without_ca());
+        }
         let Some(met) = &self.met else {
             // An order that was not tried yet is no news.
             return manual.then(|| self.never_uploaded());
         };
         let (first, names) = (self.first_name(), self.names());
         let ended = self.now > met.life.validity.not_after;
-        let title = match (ended, manual) {
-            (true, _) => format!("{first} has run out"),
-            (false, true) => format!("{first} needs an upload"),
-            (false, false) => format!("{first} runs out"),
+        let title = match (ended, behind, manual) {
+            (true, ..) => format!("{first} has run out"),
+            (false, Some(service), _) => format!("{service} keeps an old certificate"),
+            (false, None, true) => format!("{first} needs an upload"),
+            (false, None, false) => format!("{first} runs out"),
         };
         let mut text = format!(
             "the certificate of {names} {}",
             if ended { "has run out" } else { "runs out" }
         );
-        let mut ways = Vec::new();
-        if let Some(service) = &met.behind {
+        let mut finding = Finding::new(Condition::Expiry, name, self.severity(), title, "");
+        if let Some(service) = behind {
             text.push_str(&format!(
                 ", and {service} still serves it although a newer one is there"
             ));
-            ways.push(format!(
-                "see why: pbxcert status; then bring it in: pbxcert deploy {service}"
+            finding.ways.push(format!(
+                "bring the newer one in: pbxcert deploy {service}; why it waits: pbxcert status"
             ));
         } else if manual {
             text.push_str("; nobody but a person can bring the next one");
+            finding = self.for_upload(finding);
         } else {
-            ways.push(format!(
-                "see what it waits for: pbxcert plan {name}; then: pbxcert renew {name}"
-            ));
+            let at = self.wait_until;
+            finding.next = at.map(|at| Next { what: "the next look".to_owned(), at: Some(at) });
+            finding
+                .ways
+                .push(format!("order one now, and see what is in the way: pbxcert renew {name}"));
+            finding = self.for_upload(finding);
         }
-        if met.behind.is_none() {
-            ways.extend(self.upload());
-        }
-        let mut finding = Finding::new(Condition::Expiry, name, self.severity(), title, text);
-        finding.next = if manual { None } else { next };
-        finding.ways = ways;
+        finding.text = text;
         Some(self.with_life(finding))
     }
 
@@ -140,8 +168,7 @@ impl Case<'_> {
             format!("there is no certificate for {names}, and only a person can bring one"),
         );
         finding.consequence = Some(self.who_stops("stay without it"));
-        finding.ways = self.upload().into_iter().collect();
-        finding
+        self.for_upload(finding)
     }
 
     fn with_life(&self, mut finding: Finding) -> Finding {
@@ -166,20 +193,6 @@ impl Case<'_> {
         }
     }
 
-    /// What to put where, when a person brings the certificate.
-    fn upload(&self) -> Option<String> {
-        if self.spec.source == Source::Acme {
-            return None;
-        }
-        let names: Vec<String> = self.spec.identifiers.iter().map(ToString::to_string).collect();
-        Some(format!(
-            "upload a certificate for {}: put what the CA gave you (certificate, chain, and the key \
-             if it was made elsewhere) into {}/",
-            names.join(", "),
-            self.spec.upload.dir.display()
-        ))
-    }
-
     fn first_name(&self) -> String {
         self.spec.identifiers.first().map(Identifier::to_string).unwrap_or_default()
     }
@@ -192,9 +205,15 @@ impl Case<'_> {
         }
     }
 
+    fn all_names(&self) -> String {
+        let names: Vec<String> = self.spec.identifiers.iter().map(ToString::to_string).collect();
+        names.join(", ")
+    }
+
     /// `phones and trunks on TLS (kamailio) and browsers (web) stop`.
     fn who_stops(&self, stop: &str) -> String {
-        let users: Vec<String> = self.services.iter().map(|using| users(using.spec)).collect();
+        let users: Vec<String> =
+            self.about.services.iter().map(|using| users(using.spec)).collect();
         match &users[..] {
             [] => format!("whoever uses {} will {stop}", self.names()),
             [one] => format!("{one} {stop}"),
@@ -204,7 +223,7 @@ impl Case<'_> {
 
     /// The CA's name, for a person.
     fn ca(&self) -> String {
-        let Some(issuer) = self.issuer else { return "The CA".to_owned() };
+        let Some(issuer) = self.about.issuer else { return "The CA".to_owned() };
         match Authority::at(&issuer.directory).map(|authority| authority.word) {
             Some("letsencrypt" | "letsencrypt-staging") => "Let's Encrypt".to_owned(),
             Some("zerossl") => "ZeroSSL".to_owned(),
@@ -236,17 +255,17 @@ fn users(service: &ServiceSpec) -> String {
 /// The life that counts: of what is served, when that is known and ends earlier; else of the newest
 /// revision.
 fn met(spec: &CertSpec, seen: &Observed, services: &[Using<'_>]) -> Option<Met> {
-    let manual = spec.source == Source::Manual;
+    let manual = is_by_hand(spec, seen);
     let served = services.iter().filter_map(|using| Some((*using, served(spec, using)?)));
     let oldest = served.min_by_key(|(_, leaf)| leaf.validity.not_after);
     let life = |leaf: &Leaf, scheduled| Life { validity: leaf.validity, manual, scheduled };
-    let Some(newest) = &seen.newest else {
+    let Some(newest) = seen.certificate() else {
         // Of somebody else, and in use.
         return oldest.map(|(_, leaf)| Met { life: life(leaf, false), behind: None });
     };
     match oldest {
         Some((using, leaf)) if leaf.validity.not_after < newest.leaf.validity.not_after => {
-            let scheduled = is_scheduled(&spec.name, using.state);
+            let scheduled = is_scheduled(&spec.name, using);
             Some(Met { life: life(leaf, scheduled), behind: Some(using.spec.name.clone()) })
         }
         _ => Some(Met { life: life(&newest.leaf, false), behind: None }),
@@ -260,13 +279,31 @@ fn served<'a>(spec: &CertSpec, using: &Using<'a>) -> Option<&'a Leaf> {
     let fits = |leaf: &&Leaf| {
         leaf.identifiers.iter().any(|held| spec.identifiers.iter().any(|name| held.covers(name)))
     };
+    // A placeholder is told by itself.
+    let looks = looks.filter(|leaf| !leaf.is_placeholder());
     looks.filter(fits).min_by_key(|leaf| leaf.validity.not_after)
 }
 
-/// The newer revision waits for its window, and nothing is wrong with it.
-fn is_scheduled(certificate: &str, state: &ServiceState) -> bool {
-    let Some(pair) = state.pairs.get(certificate) else { return true };
+/// Whether a person has to bring the next certificate.
+fn is_by_hand(spec: &CertSpec, seen: &Observed) -> bool {
+    match spec.source {
+        Source::Acme => false,
+        Source::Auto => seen.state.mode.is_manual(),
+        Source::Manual => true,
+    }
+}
+
+/// The newer revision waits for its window, and nothing is wrong with it. What only a person may
+/// bring in waits for no schedule.
+fn is_scheduled(certificate: &str, using: Using<'_>) -> bool {
+    if using.spec.class == Class::Restart && using.spec.calm.disruptive == Disruptive::Never {
+        return false;
+    }
+    let Some(pair) = using.state.pairs.get(certificate) else { return true };
     let failed =
         matches!(pair.step, Step::NotTaken | Step::RolledBack | Step::RollingBack | Step::Stuck);
     !failed && pair.problem.is_none() && pair.hold.is_none()
 }
+
+#[cfg(test)]
+mod tests;

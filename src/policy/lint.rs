@@ -3,6 +3,10 @@
 //! Remarks, not refusals: a phone may have been taught more than the table knows. `strict-lint`
 //! makes them a reason not to deploy by itself.
 
+use std::fmt;
+
+use serde::Serialize;
+
 use crate::cert::{Identifier, KeyType, Leaf};
 use crate::config::compatibility::Family;
 
@@ -18,12 +22,19 @@ pub struct Seen<'a> {
 }
 
 /// Something that somebody will stumble over.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Remark {
     /// Who.
     pub who: String,
     /// Over what, and what to do.
     pub text: String,
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.who, self.text)
+    }
 }
 
 /// What the clients of a service will stumble over. `domains` are the SIP domains that are called.

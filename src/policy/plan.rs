@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 pub use certificate::{next, resumes, wish};
 pub use manual::{next_manual, placeholder_validity, wants_request};
-pub use service::next_service;
+pub use service::{held_until, next_service};
 
 /// The next step for a certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,6 +46,11 @@ pub enum Action {
 /// The next step for a service.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ServiceAction {
+    /// Make a revision of the pair that somebody put at the targets: it lasts longer than ours.
+    Adopt {
+        /// The certificate that it is one for.
+        certificate: String,
+    },
     /// Tell people that a reload at this time will end calls.
     Announce {
         /// The beginning of a window.
@@ -105,6 +110,8 @@ pub enum DeployReason {
     Forced,
     /// A newer revision than the service has.
     Newer,
+    /// Somebody put something older or poorer in its place.
+    PutBack,
     /// The last try did not end in proof.
     Retry,
 }
@@ -121,6 +128,10 @@ pub struct Wait {
 /// What is waited for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Why {
+    /// Another service comes first.
+    After(String),
+    /// Phones might not trust it: a person has to agree.
+    Approval(String),
     /// The last try failed.
     BackOff(String),
     /// The CA's limits, or our own below them.
@@ -129,6 +140,8 @@ pub enum Why {
     Calm(String),
     /// The clock cannot be trusted.
     Clock(String),
+    /// Clients will stumble over it, and `strict-lint` is set.
+    Lint(String),
     /// Nothing is due.
     NotDue(String),
     /// There is nothing to deploy yet.
@@ -164,6 +177,7 @@ impl fmt::Display for DeployReason {
         f.write_str(match self {
             Self::Forced => "asked for by hand",
             Self::Newer => "a newer certificate than the service has",
+            Self::PutBack => "something older or poorer came to its place from outside",
             Self::Retry => "the last try did not end in proof",
         })
     }
@@ -172,10 +186,13 @@ impl fmt::Display for DeployReason {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BackOff(text)
+            Self::After(text)
+            | Self::Approval(text)
+            | Self::BackOff(text)
             | Self::Budget(text)
             | Self::Calm(text)
             | Self::Clock(text)
+            | Self::Lint(text)
             | Self::NotDue(text)
             | Self::Held(text)
             | Self::Person(text) => f.write_str(text),

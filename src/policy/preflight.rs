@@ -17,7 +17,7 @@ use crate::cert::span;
 use crate::config::{CertSpec, IssuerSpec};
 use crate::state::Observed;
 use crate::state::facts::{Facts, PortFacts};
-use crate::state::reach::{Evidence, Mode, Reach, Witness};
+use crate::state::reach::{Evidence, Here, Mode, Reach, Witness};
 
 /// One line of the checklist.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -118,6 +118,15 @@ pub fn hints(checks: &[Check], now: Timestamp) -> Vec<Evidence> {
             reason: check.text.chars().take(300).collect(),
         })
         .collect()
+}
+
+/// What a person who opens the way needs to know of this host.
+pub fn here(facts: &Facts) -> Here {
+    let addresses = || facts.facing.iter().chain(&facts.addresses);
+    Here {
+        address: addresses().find(|ip| ip.is_ipv4()).or_else(|| addresses().next()).copied(),
+        answers: facts.names.iter().all(|name| name.responder.is_ok()),
+    }
 }
 
 fn clock(case: Case<'_>) -> Check {
@@ -228,6 +237,7 @@ fn budget(case: Case<'_>) -> Check {
         early: false,
         begun: false,
         confirmed: false,
+        late: false,
     };
     match budget::may_order(order, case.issuer, &case.seen.ledger, case.facts.at) {
         Ok(()) => Check::new("budget", Verdict::Ok, "an order is within the CA's limits"),

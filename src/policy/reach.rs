@@ -199,6 +199,9 @@ fn learn(
         let asked = state.backoff.asked.take();
         state.backoff = Backoff { last: told, asked, ..Backoff::default() };
     }
+    if switched {
+        state.automatic_since = (!to.is_manual()).then_some(now);
+    }
     state.mode = to.clone();
     (state, switched.then_some(Switch { to, text }))
 }

@@ -7,6 +7,7 @@ use proptest::prelude::ProptestConfig;
 
 use super::plan;
 use super::schedule::{Seed, after};
+use crate::cert::top::Top;
 use crate::cert::{Fingerprint, Identifier, KeyType, Leaf, Validity};
 use crate::config::{CertSpec, IssuerSpec};
 use crate::state::{Answer, Failure, FailureClass, Revision, SCHEMA, Served};
@@ -40,6 +41,7 @@ pub(super) fn leaf(names: &str, serial: u64, from: Timestamp, lifetime: Duration
         key: Some(KeyType::Rsa2048),
         server_auth: true,
         client_auth: false,
+        key_encipherment: Some(true),
         is_ca: false,
         authority_key: Some("69885b6b87464041e1b37b847ba0ae2cde01c8d4".to_owned()),
     }
@@ -62,6 +64,7 @@ pub(super) fn spec() -> CertSpec {
         issuers: vec!["acme".to_owned()],
         challenges: vec!["http".to_owned()],
         min_age: Duration::ZERO,
+        on_trust_change: crate::config::OnTrustChange::Ask,
     }
 }
 
@@ -109,8 +112,20 @@ pub(super) fn failure(class: FailureClass, at: Timestamp) -> Failure {
 /// An endpoint that serves this leaf.
 pub(super) fn served(leaf: &Leaf, at: Timestamp) -> Served {
     let chain = vec![leaf.fingerprint];
-    let answer = Answer::Certificate { leaf: Box::new(leaf.clone()), chain, unfinished: None };
+    let (leaf, top) = (Box::new(leaf.clone()), Some(top(leaf)));
+    let answer = Answer::Certificate { leaf, chain, top, unfinished: None };
     Served { at, answer, protocol: Some("TLSv1.3".to_owned()), options: None }
+}
+
+/// The chain above a leaf: one intermediate, made by the root of its issuer.
+pub(super) fn top(leaf: &Leaf) -> Top {
+    Top {
+        length: 2,
+        issuer: format!("{} root", leaf.issuer),
+        authority_key: None,
+        ends: None,
+        self_signed: false,
+    }
 }
 
 /// An endpoint where nobody listens.

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use self::run::Run;
 use super::schedule::{DAY, Seed, after, date};
+use crate::cert::top::Top;
 use crate::cert::{Leaf, Validity};
 use crate::config::{CertSpec, IssuerSpec, ServiceSpec};
 use crate::state::{FailureClass, Observed, ServiceSeen, Step, Time, Window};
@@ -99,6 +100,11 @@ pub trait Outcomes {
     /// A revision is installed in a service that serves `old`: the step that it reaches.
     fn deploy(&mut self, _service: &str, _old: Option<&Leaf>, _now: Timestamp) -> Step {
         Step::Proved
+    }
+
+    /// The upper end of the chain of what the CA gave just now; `None`: as before.
+    fn chain(&mut self, _now: Timestamp) -> Option<Top> {
+        None
     }
 
     /// How many calls a reload would end; `None`: nobody can say.

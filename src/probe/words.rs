@@ -62,28 +62,39 @@ pub(super) fn no_handshake(first: &[u8], limit: Duration) -> String {
     }
 }
 
-/// Why the handshake failed, where `first` came first and `sni` was sent; `asked_for_ours`: after
-/// the server had asked for a client certificate.
-pub(super) fn failure(
-    error: &io::Error,
-    first: &[u8],
-    sni: Option<&str>,
-    asked_for_ours: bool,
-) -> String {
+/// What became of a certificate of ours.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ours {
+    /// The server asked for one, and there was none to show.
+    Lacking,
+    /// The server asked for none.
+    NotAsked,
+    /// The server asked for one and saw it.
+    Shown,
+}
+
+/// Why the handshake failed, where `first` came first and `sni` was sent.
+pub(super) fn failure(error: &io::Error, first: &[u8], sni: Option<&str>, ours: Ours) -> String {
     if first.first().is_some_and(|byte| !RECORD_TYPES.contains(byte)) {
         return no_tls(first);
     }
     match (cause(error), error.kind()) {
         // Whatever the alert: TLS 1.2 servers send one that means other things as well.
-        (Some(Error::AlertReceived(alert)), _) if asked_for_ours => {
+        (Some(Error::AlertReceived(alert)), _) if ours == Ours::Lacking => {
             format!("it wants a client certificate (alert {alert:?})")
+        }
+        (Some(Error::AlertReceived(alert)), _) if ours == Ours::Shown => {
+            format!("it refuses our certificate: {} (alert {alert:?})", complaint(*alert))
         }
         (Some(Error::AlertReceived(alert)), _) => refusal(*alert, sni),
         (Some(Error::PeerIncompatible(why)), _) => {
             format!("no TLS version and cipher in common ({why:?})")
         }
         (Some(e), _) => format!("the handshake failed: {e}"),
-        (None, _) if asked_for_ours => {
+        (None, _) if ours == Ours::Shown => {
+            "it ended the connection after it saw our certificate".to_owned()
+        }
+        (None, _) if ours == Ours::Lacking => {
             "it ended the connection after asking for a client certificate".to_owned()
         }
         (None, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => RESET.to_owned(),
@@ -171,6 +182,22 @@ fn refusal(alert: AlertDescription, sni: Option<&str>) -> String {
             None => "it wants a server name, and none is sent".to_owned(),
         },
         alert => format!("it refused the handshake (alert {alert:?})"),
+    }
+}
+
+/// What a server has against our certificate (RFC 8446 section 6.2).
+fn complaint(alert: AlertDescription) -> &'static str {
+    match alert {
+        AlertDescription::UnknownCA => "it does not know the CA that made it",
+        AlertDescription::UnsupportedCertificate => {
+            "it is of the wrong kind, for servers only perhaps"
+        }
+        AlertDescription::CertificateExpired => "it has ended, or its clock is wrong",
+        AlertDescription::CertificateRevoked => "it was revoked",
+        AlertDescription::CertificateRequired => "it wants another one",
+        AlertDescription::AccessDenied => "it is none of those that may call",
+        AlertDescription::BadCertificate => "there is something wrong with it",
+        _ => "it does not say why",
     }
 }
 

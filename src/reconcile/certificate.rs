@@ -8,7 +8,7 @@ use super::{Error, MOST_ACTIONS, Pass, Reconciler, upload, wait_for};
 use crate::cert::span;
 use crate::config::{CertSpec, Mode, Source};
 use crate::deploy;
-use crate::policy::findings::{self, Using};
+use crate::policy::findings::{self, About, Using};
 use crate::policy::plan::{self, Action, Wait, Why};
 use crate::policy::{remember, schedule};
 use crate::state::{Finding, Goal, Observed};
@@ -30,9 +30,7 @@ impl Reconciler<'_> {
         let mut look_at = self.uploads(&writer, spec, &mut pass).await?;
         writer.retire_csrs(spec, &self.live(&spec.name)?)?;
         let mut pass = self.steps(&writer, spec, pass, &mut look_at).await?;
-        let last = self.store.upload_record(&spec.name)?;
-        let now = self.world.now();
-        pass.findings.extend(upload::findings(spec, &store.state()?, last.as_ref(), now));
+        pass.findings.extend(upload::finding(spec, &store.state()?));
         pass.wait.until = pass.wait.until.into_iter().chain(look_at).min();
         Ok(pass)
     }
@@ -65,13 +63,13 @@ impl Reconciler<'_> {
                     if self.config.mode == Mode::On && plan::wants_request(spec, &seen, now) {
                         self.request(writer, spec).await?;
                     }
-                    pass.findings.extend(self.certificate_findings(spec, &seen, &wait, now)?);
+                    pass.findings.extend(self.certificate_findings(writer, spec, &seen, &wait)?);
                     return Ok(Pass { wait, ..pass });
                 }
                 _ if self.config.mode == Mode::Observe => {
                     let why = Why::Person("mode is \"observe\": nothing is ordered".to_owned());
                     let wait = Wait { until: None, why };
-                    pass.findings.extend(self.certificate_findings(spec, &seen, &wait, now)?);
+                    pass.findings.extend(self.certificate_findings(writer, spec, &seen, &wait)?);
                     return Ok(Pass { wait, ..pass });
                 }
                 Action::Placeholder(reason) => {
@@ -164,10 +162,10 @@ impl Reconciler<'_> {
     /// What is wrong with a certificate, judged by what its services serve.
     fn certificate_findings(
         &self,
+        writer: &CertificateWriter,
         spec: &CertSpec,
         seen: &Observed,
         wait: &Wait,
-        now: Timestamp,
     ) -> Result<Vec<Finding>, Error> {
         let wanting = self.config.services.iter().filter(|s| s.certificates.contains(&spec.name));
         let mut states = Vec::new();
@@ -176,7 +174,18 @@ impl Reconciler<'_> {
         }
         let services: Vec<Using<'_>> =
             states.iter().map(|(spec, state)| Using { spec, state }).collect();
-        Ok(findings::certificate(spec, self.issuer(spec), seen, wait, &services, now))
+        let request = match spec.source {
+            Source::Acme => None,
+            Source::Auto | Source::Manual => writer.standing_csr(spec)?,
+        };
+        let upload = self.store.upload_record(&spec.name)?;
+        let about = About {
+            issuer: self.issuer(spec),
+            services: &services,
+            request: request.as_ref().map(|request| request.pem.as_str()),
+            upload: upload.as_ref(),
+        };
+        Ok(findings::certificate(spec, about, seen, wait, self.world.now()))
     }
 
     /// Whether the CA's clock agrees with ours.

@@ -95,6 +95,9 @@ impl Reconciler<'_> {
     ) -> Result<(), Error> {
         let Some(ground) = &self.world.ground else { return Ok(()) };
         let Some(facts) = self.facts(spec, issuer, ground).await else { return Ok(()) };
+        let mut state = self.store.certificate(&spec.name)?.state()?;
+        state.reach.here = Some(preflight::here(&facts));
+        writer.remember(&state)?;
         let seen = self.observe(spec)?;
         let account = self.store.issuer(&issuer.name)?.account(Goal::Certificate)?;
         let account = account.as_ref().and_then(|account| account.url.as_deref());

@@ -8,7 +8,8 @@ use crate::deploy::{self, Deployment, install, on_disk};
 use crate::policy::plan::{self, ServiceAction, Wait, Why};
 use crate::policy::{findings, remember, schedule};
 use crate::state::{
-    Announcement, Calls, Event, FilesSeen, PairSeen, PairState, ServiceSeen, ServiceState, Step,
+    Ahead, Announcement, Calls, Event, FilesSeen, PairSeen, PairState, Revision, ServiceSeen,
+    ServiceState, Step,
 };
 use crate::store::ServiceWriter;
 
@@ -35,7 +36,9 @@ impl Reconciler<'_> {
             let observing = self.config.mode == Mode::Observe;
             let (pairs, outcome) = match action {
                 ServiceAction::Wait(wait) => {
-                    pass.findings = findings::service(spec, &state, Some(&wait));
+                    let doubts = self.doubts(spec, &writer, &mut state, &seen)?;
+                    pass.findings = self.service_findings(spec, &state, &seen, Some(&wait));
+                    pass.findings.extend(doubts);
                     return Ok(Pass { wait, ..pass });
                 }
                 ServiceAction::Look => {
@@ -59,6 +62,15 @@ impl Reconciler<'_> {
                     self.announce(spec, &writer, &mut state, takes_place, pairs)?;
                     continue;
                 }
+                ServiceAction::Adopt { certificate } => {
+                    if !self.adopt(spec, &writer, &mut state, &certificate).await? {
+                        let why =
+                            Why::NotDue(format!("another pbxcert is busy with {certificate}"));
+                        let until = Some(schedule::after(self.world.now(), schedule::MINUTE));
+                        return Ok(Pass { wait: Wait { until, why }, ..pass });
+                    }
+                    continue;
+                }
                 ServiceAction::CountCalls => {
                     let count = self.deployment(spec).count_calls().await;
                     state.calls = Some(Calls { at: self.world.now(), count });
@@ -69,6 +81,7 @@ impl Reconciler<'_> {
                     (cut_off(&state), self.deployment(spec).settle(&writer, &mut state).await)
                 }
                 ServiceAction::Deploy { pairs, .. } => {
+                    self.note_put_back(spec, &writer, &mut state, &seen, &pairs)?;
                     let outcome = self.deployment(spec).run(&writer, &mut state, &pairs).await;
                     (pairs, outcome)
                 }
@@ -108,16 +121,30 @@ impl Reconciler<'_> {
                 // A real certificate takes the place of what was there before us; this may not.
                 files = FilesSeen::Foreign(Box::new(leaf));
             }
+            let now = self.world.now();
+            let outside_is_sound = matches!(files, FilesSeen::Foreign(_))
+                && install.is_some_and(|install| self.is_sound(certificate, install, now));
+            let trust = self.trust_seen(spec, certificate, newest.as_ref(), &pair, state);
+            let in_place = match pair.revision {
+                Some(number) => self.store.certificate(certificate)?.revision(number)?,
+                None => None,
+            };
             let min_age = self.config.certificate(certificate).map(|c| c.min_age);
             pairs.push(PairSeen {
+                root: self.root(spec, certificate, newest.as_ref()),
                 certificate: certificate.clone(),
                 newest,
                 min_age: min_age.unwrap_or_default(),
                 state: pair,
                 files,
+                in_place: in_place.map(|revision| revision.leaf.validity),
+                outside_is_sound,
+                trust,
             });
         }
-        let times = spec.endpoints.iter().map(|e| state.seen.get(&e.to_string()).map(|s| s.at));
+        // One of old does not tell enough of its chain.
+        let look = |e: &str| state.seen.get(e).filter(|s| !s.is_of_old()).map(|s| s.at);
+        let times = spec.endpoints.iter().map(|e| look(&e.to_string()));
         Ok(ServiceSeen {
             pairs,
             reloads: state.reloads.clone(),
@@ -132,7 +159,53 @@ impl Reconciler<'_> {
             by_hand: self.by_hand,
             calls: state.calls,
             announced: state.announced.clone(),
+            ahead: self.ahead(spec)?,
         })
+    }
+
+    /// Everything that is wrong with a service, but for doubts.
+    fn service_findings(
+        &self,
+        spec: &ServiceSpec,
+        state: &ServiceState,
+        seen: &ServiceSeen,
+        wait: Option<&Wait>,
+    ) -> Vec<crate::state::Finding> {
+        let now = self.world.now();
+        let mut found = findings::service(spec, state, wait);
+        found.extend(findings::holds(spec, seen, now));
+        found.extend(findings::outside(spec, seen, now));
+        found
+    }
+
+    /// How far the services are that come before this one.
+    fn ahead(&self, spec: &ServiceSpec) -> Result<Vec<Ahead>, Error> {
+        let mut ahead = Vec::new();
+        for first in spec.after.iter().filter_map(|name| self.config.service(name)) {
+            let state = self.store.service(&first.name)?.state()?;
+            for certificate in first.certificates.iter().filter(|c| spec.certificates.contains(c)) {
+                let pair = state.pairs.get(certificate);
+                ahead.push(Ahead {
+                    service: first.name.clone(),
+                    certificate: certificate.clone(),
+                    revision: pair.and_then(|pair| pair.revision),
+                    step: pair.map(|pair| pair.step).unwrap_or_default(),
+                });
+            }
+        }
+        Ok(ahead)
+    }
+
+    /// Who made the last certificate of the chain; only asked where it decides something.
+    fn root(
+        &self,
+        spec: &ServiceSpec,
+        certificate: &str,
+        newest: Option<&Revision>,
+    ) -> Option<String> {
+        let newest = newest.filter(|_| spec.strict_lint)?;
+        let bundle = self.store.certificate(certificate).ok()?.bundle(newest.number).ok()?;
+        bundle.root()
     }
 
     /// Remembers since when files are not as they were installed; mending waits for quiet.
@@ -146,8 +219,12 @@ impl Reconciler<'_> {
         let mut changed = false;
         for (certificate, pair) in &mut state.pairs {
             let Some(install) = spec.install.get(certificate) else { continue };
-            let broken = matches!(on_disk::observe(install, pair), FilesSeen::Broken(_));
-            if broken && !self.mend_at_once {
+            let (at_once, drifted) = match on_disk::observe(install, pair) {
+                FilesSeen::AsInstalled | FilesSeen::Untouched => (false, false),
+                FilesSeen::Broken(_) => (self.mend_at_once, true),
+                FilesSeen::Foreign(_) => (self.by_hand, true),
+            };
+            if drifted && !at_once {
                 changed |= pair.drift_at.is_none();
                 pair.drift_at.get_or_insert(now);
             } else {
@@ -285,7 +362,7 @@ impl Reconciler<'_> {
         Ok((text, wait))
     }
 
-    fn deployment<'b>(&'b self, spec: &'b ServiceSpec) -> Deployment<'b> {
+    pub(super) fn deployment<'b>(&'b self, spec: &'b ServiceSpec) -> Deployment<'b> {
         Deployment {
             world: self.world,
             store: self.store,

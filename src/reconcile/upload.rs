@@ -21,7 +21,7 @@ use crate::state::{CertState, Condition, Finding, Severity};
 use crate::store::{CertificateWriter, DropFolder, Dropped, DroppedFile, FileKey};
 
 pub use import::{Imported, Wish};
-pub(super) use record::findings;
+pub(super) use record::finding;
 
 /// Where an upload lies, and what lies beside its files.
 struct Drop<'a> {

@@ -26,6 +26,9 @@ pub struct Finding {
     /// Since when, as far as that is known.
     #[serde(default)]
     pub since: Option<Timestamp>,
+    /// How many tries failed since then.
+    #[serde(default)]
+    pub tries: Option<u32>,
     /// When it was last seen to be so; `None`: now.
     #[serde(default)]
     pub seen_at: Option<Timestamp>,
@@ -77,6 +80,8 @@ pub enum Condition {
     Expiry,
     /// Something else.
     Fault,
+    /// A person holds a service at its certificate, and that comes to its end.
+    Hold,
     /// Automatic to manual, or back (news).
     Mode,
     /// The service keeps serving the old certificate.
@@ -101,7 +106,7 @@ pub enum Condition {
 
 impl Condition {
     /// Every condition, in the order of the documentation.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::ChannelDead,
         Self::Clock,
         Self::ConfigDegraded,
@@ -111,6 +116,7 @@ impl Condition {
         Self::DropRefused,
         Self::Expiry,
         Self::Fault,
+        Self::Hold,
         Self::Mode,
         Self::NotTaken,
         Self::Placeholder,
@@ -135,6 +141,7 @@ impl Condition {
             Self::DropRefused => "drop-refused",
             Self::Expiry => "expiry",
             Self::Fault => "fault",
+            Self::Hold => "hold",
             Self::Mode => "mode",
             Self::NotTaken => "not-taken",
             Self::Placeholder => "placeholder",
@@ -231,6 +238,7 @@ impl Finding {
             title: title.into(),
             text: text.into(),
             since: None,
+            tries: None,
             seen_at: None,
             by: None,
             consequence: None,

@@ -1,5 +1,7 @@
 //! Whether the CA can reach this host: what was found, what is believed, and the mode it led to.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +23,19 @@ pub struct ReachState {
     pub asked_at: Option<Timestamp>,
     /// In manual mode: when it is tried again.
     pub ask_again_at: Option<Timestamp>,
+    /// What this host saw of itself when a CA last did not get here.
+    pub here: Option<Here>,
+}
+
+/// The way to this host, as it sees it itself: proves nothing, but helps a person who looks for
+/// what is in the way.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Here {
+    /// Where a router has to pass port 80 on to.
+    pub address: Option<IpAddr>,
+    /// A response to a challenge is seen on this host itself, for every name.
+    pub answers: bool,
 }
 
 impl ReachState {

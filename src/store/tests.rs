@@ -427,8 +427,12 @@ fn a_spent_ledger_is_spent_for_an_hour_whatever_the_clock_did() {
 fn proof() -> Verified {
     let leaf = crate::cert::bundle::tests::leaf(&["pbx.example"]);
     let wanted = leaf.fingerprint;
-    let answer =
-        Answer::Certificate { leaf: Box::new(leaf), chain: vec![wanted], unfinished: None };
+    let answer = Answer::Certificate {
+        leaf: Box::new(leaf),
+        chain: vec![wanted],
+        top: None,
+        unfinished: None,
+    };
     let after = Served { at: now(), answer, protocol: None, options: None };
     let look = EndpointLook { name: "sips://127.0.0.1:5061", before: None, after: &after };
     match verdict(7, wanted, &[look]) {

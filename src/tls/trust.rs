@@ -30,7 +30,7 @@ pub fn trusting_client(anchor: Option<&Path>) -> Result<Arc<ClientConfig>, Error
     Ok(Arc::new(config))
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, Error> {
+pub(super) fn roots(path: &Path) -> Result<RootCertStore, Error> {
     let bad = |reason: String| Error::Anchor { path: path.to_owned(), reason };
     let mut roots = RootCertStore::empty();
     for root in CertificateDer::pem_file_iter(path).map_err(|e| bad(e.to_string()))? {

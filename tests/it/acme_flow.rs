@@ -575,6 +575,10 @@ async fn a_replacement_is_named_where_renewal_information_is_offered() {
         let refused = matches!(error, Error::ReplacesRefused { .. });
         assert_eq!(refused, without, "{kind}: {error}");
     }
+    let lost = "could not find an order for the given certificate: no such serial number";
+    host.ca.fail(Endpoint::NewOrder, Fault::problem(500, "serverInternal", lost));
+    let error = host.drive(&mut order).await.unwrap_err();
+    assert!(matches!(error, Error::ReplacesRefused { .. }), "{error}");
 }
 
 #[tokio::test]

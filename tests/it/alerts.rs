@@ -2,7 +2,7 @@
 //! person says to it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
@@ -11,25 +11,34 @@ use pbxcert::alert::{self, BoxFuture, Notifier};
 use pbxcert::clock::Clock;
 use pbxcert::config::{Config, file};
 use pbxcert::daemon::{self, Start};
+use pbxcert::reconcile::Pass;
+use pbxcert::state::Condition;
 use pbxcert::state::alert::log::AlertLog;
 use pbxcert::state::alert::{Level, Message};
 use pbxcert::store::Store;
 
 use crate::host::{Host, LIMIT, until};
 use crate::lab::{Lab, Manner};
+use crate::real::sink::Sink;
 
 /// A channel that keeps what it takes.
-struct LabNotifier {
+pub struct LabNotifier {
     name: &'static str,
+    least: Level,
     dead: Cell<bool>,
-    taken: RefCell<Vec<Message>>,
+    pub taken: RefCell<Vec<Message>>,
     tries: Cell<u32>,
 }
 
 impl LabNotifier {
-    fn new(name: &'static str, dead: bool) -> Rc<Self> {
+    pub fn new(name: &'static str, dead: bool) -> Rc<Self> {
+        Self::for_least(name, Level::Notice, dead)
+    }
+
+    fn for_least(name: &'static str, least: Level, dead: bool) -> Rc<Self> {
         Rc::new(Self {
             name,
+            least,
             dead: Cell::new(dead),
             taken: RefCell::default(),
             tries: Cell::new(0),
@@ -37,7 +46,7 @@ impl LabNotifier {
     }
 
     /// Condition of each message, in order; `over CONDITION` for a recovery.
-    fn words(&self) -> Vec<String> {
+    pub fn words(&self) -> Vec<String> {
         let taken = self.taken.borrow();
         let over = |m: &Message| if m.recovered { "over " } else { "" };
         taken.iter().map(|m| format!("{}{}", over(m), m.condition)).collect()
@@ -51,6 +60,10 @@ impl LabNotifier {
 impl Notifier for LabNotifier {
     fn name(&self) -> &str {
         self.name
+    }
+
+    fn least(&self) -> Level {
+        self.least
     }
 
     fn send<'a>(
@@ -164,6 +177,42 @@ async fn a_dead_channel_and_a_restart_lose_nothing_and_repeat_nothing() {
         assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "something came twice");
     }
     assert_eq!(site.log().channels.len(), 0);
+}
+
+#[tokio::test]
+async fn what_is_too_quiet_for_every_channel_does_not_wait_for_one() {
+    let mut site = Site::new().await;
+    let loud = LabNotifier::for_least("pager", Level::Critical, false);
+    site.lab.world.notifiers = vec![loud.clone()];
+    // Rolled back is urgent: nobody here wants to hear of it, and nothing is kept for later.
+    site.lab.plant_foreign_pair(60);
+    site.lab.service.manner.set(Manner::Breaks);
+    let open = || (site.log().open().count() == 1).then_some(());
+    site.run_until("it is found", open).await;
+    assert_eq!((loud.tries.get(), site.waiting()), (0, 0));
+    // What is loud enough goes out.
+    site.lab.service.manner.set(Manner::BreaksForGood);
+    site.clock.forward(SignedDuration::from_hours(25));
+    let heard = || loud.words().contains(&"stuck".to_owned()).then_some(());
+    site.run_until("the pager hears of it", heard).await;
+}
+
+#[tokio::test]
+async fn heartbeats_arrive_for_as_long_as_the_daemon_lives() {
+    let mut site = Site::new().await;
+    let sink = Sink::start("200 OK");
+    let text = format!("[alerts]\nheartbeat-url = \"http://{}/ping\"\n", sink.address);
+    let alerts = file::parse(std::path::Path::new("test.toml"), &text).unwrap().config.alerts;
+    site.lab.world.heartbeat = alert::heartbeat(&alerts);
+    site.lab.world.beat = std::time::Duration::from_millis(200);
+    let beats = || (sink.asked().len() >= 3).then(|| sink.asked());
+    let beats = site.run_until("three of them", beats).await;
+    for beat in &beats {
+        assert_eq!(beat.line, "POST /ping HTTP/1.1");
+    }
+    let last = sink.asked().len();
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert!(sink.asked().len() <= last + 1, "none without a daemon");
 }
 
 #[tokio::test]
@@ -282,4 +331,49 @@ async fn the_real_daemon_opens_what_status_shows() {
 async fn a_test_without_channels_says_how_to_get_one() {
     let host = Host::live().await;
     host.pbxcert(&["alert", "test"]).await.expect(78).says("no channel is configured");
+}
+
+#[tokio::test]
+async fn a_restart_that_ends_calls_is_announced_until_it_has_happened() {
+    let calm = "class = \"restart\"\ndisruptive = \"window\"\ndeploy-window = [\"03:00-05:00\"]";
+    let lab = Lab::with("min-age = \"0s\"", calm).await;
+    let restart = |passes: &BTreeMap<String, Pass>| {
+        let found = passes["sip"].findings.iter();
+        found.filter(|f| f.condition == Condition::RestartAnnounced).cloned().collect::<Vec<_>>()
+    };
+    let night = async || {
+        for _ in 0..24 {
+            lab.clock.forward(SignedDuration::from_hours(1));
+            lab.pass().await;
+        }
+    };
+    lab.pass().await;
+    night().await;
+    assert_eq!(lab.state().pairs["pbx"].promoted.as_ref().unwrap().revision, 1);
+    assert!(restart(&lab.pass().await).is_empty(), "the first one ended nobody's calls");
+
+    let now = lab.clock.now();
+    let bundle = lab.ca.bundle_for(&["pbx.test"], now, SignedDuration::from_hours(24 * 90));
+    let store = lab.store.certificate("pbx").unwrap();
+    let writer = store.try_lock(now).unwrap().unwrap();
+    writer.commit(&bundle, None, "upload", now).unwrap();
+    drop(writer);
+    let passes = lab.pass().await;
+    let found = restart(&passes);
+    assert_eq!(found.len(), 1, "{passes:?}");
+    let (by, since) = (found[0].by.unwrap(), found[0].since.unwrap());
+    assert_eq!(since, now);
+    assert!(by.duration_since(now) >= SignedDuration::from_hours(48), "{by}");
+    let ways = found[0].ways.join("\n");
+    assert!(ways.contains("pbxcert deploy sip") && ways.contains("deploy-window"), "{ways}");
+    // That it waits is no alert of its own: the newer one comes in its time.
+    let mut waiting = passes["pbx"].findings.iter().filter_map(|finding| finding.life);
+    assert!(waiting.all(|life| life.scheduled), "{passes:?}");
+
+    night().await;
+    assert_eq!(restart(&lab.pass().await).len(), 1, "the same news");
+    night().await;
+    night().await;
+    assert_eq!(lab.state().pairs["pbx"].promoted.as_ref().unwrap().revision, 2);
+    assert!(restart(&lab.pass().await).is_empty());
 }

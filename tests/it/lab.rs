@@ -18,7 +18,7 @@ use pbxcert::hook;
 use pbxcert::policy::reach::Hysteresis;
 use pbxcert::probe::TlsProber;
 use pbxcert::reconcile::{Pass, Reconciler};
-use pbxcert::service::{HookEvent, Reloader};
+use pbxcert::service::{HookEvent, HookReloader, Reloader};
 use pbxcert::state::{Account, Ari, Goal, OrderJournal, ServiceState, Stage, Time};
 use pbxcert::store::Store;
 use pbxcert::world::World;
@@ -51,32 +51,48 @@ impl Lab {
     /// With further lines for `[[certificate]]` and `[[service]]`; `DIR` stands for the folder, in
     /// which `ca.pem` is the CA's root.
     pub async fn with(certificate: &str, service: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let clock = Arc::new(LabClock(Mutex::new("2026-11-23T12:00:00Z".parse().unwrap())));
-        let ca = Rc::new(LabCa::new());
-        std::fs::write(dir.path().join("ca.pem"), &ca.root_pem).unwrap();
-        let tls = dir.path().join("tls");
-        let lab_service = Rc::new(LabService::start(tls.join("pbx")).await);
-        std::fs::create_dir(&tls).unwrap();
-        let text = format!(
+        Self::of(|dir, port| {
+            format!(
+                "{head}{certificate}\n\
+                 [[service]]\nkind = \"custom\"\nname = \"sip\"\nreload = [\"/bin/true\"]\n\
+                 target-dir = {target:?}\n{TARGET}\
+                 endpoint = [\"tls://127.0.0.1:{port}\"]\nproof-timeout = \"2s\"\n{service}\n",
+                head = Self::head(dir),
+                target = dir.join("tls/pbx"),
+            )
+        })
+        .await
+    }
+
+    /// Everything up to the certificate `pbx`, to which more lines may be added.
+    pub fn head(dir: &Path) -> String {
+        format!(
             "state-dir = {state:?}\ntime = \"unsynchronised\"\n\
              [acme]\ndirectory = \"https://localhost:1/dir\"\ncontact = [\"noc@voip.test\"]\n\
              agree-to-terms = true\n\
-             [[certificate]]\nname = \"pbx\"\nnames = [\"pbx.test\"]\nkey = \"ecdsa-p256\"\n\
-             {certificate}\n\
-             [[service]]\nkind = \"custom\"\nname = \"sip\"\nreload = [\"/bin/true\"]\n\
-             target-dir = {target:?}\n\
-             target = [{{ path = \"fullchain.pem\", content = \"fullchain\", mode = \"0644\" }}, \
-             {{ path = \"privkey.pem\", content = \"privkey\", mode = \"0600\" }}]\n\
-             endpoint = [\"tls://127.0.0.1:{port}\"]\nproof-timeout = \"2s\"\n{service}\n",
-            state = dir.path().join("state"),
-            target = tls.join("pbx"),
-            port = lab_service.port,
-        );
+             [[certificate]]\nname = \"pbx\"\nnames = [\"pbx.test\"]\nkey = \"ecdsa-p256\"\n",
+            state = dir.join("state"),
+        )
+    }
+
+    /// With a configuration of one's own, made of the folder and the port of the service.
+    pub async fn of(configuration: impl Fn(&Path, u16) -> String) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Rc::new(LabCa::new());
+        std::fs::write(dir.path().join("ca.pem"), &ca.root_pem).unwrap();
+        let clock = Arc::new(LabClock(Mutex::new("2026-11-23T12:00:00Z".parse().unwrap())));
+        let tls = dir.path().join("tls");
+        let lab_service = Rc::new(LabService::start(tls.clone()).await);
+        std::fs::create_dir(&tls).unwrap();
+        let text = configuration(dir.path(), lab_service.port);
         let path = dir.path().join("pbxcert.toml");
         std::fs::write(&path, text.replace("DIR", dir.path().to_str().unwrap())).unwrap();
         let config = file::load(&path, file::Options::HERE).unwrap_or_else(|e| panic!("{e}"));
-        let config = config.config;
+        let mut config = config.config;
+        for service in &mut config.services {
+            // Windows of the lab are in the time of its clock.
+            service.calm.zone = jiff::tz::TimeZone::UTC;
+        }
         let store = Store::open(&config.state_dir).unwrap();
         let clock_in_world: Arc<dyn Clock> = clock.clone();
         let world = World {
@@ -95,6 +111,7 @@ impl Lab {
             helper: PathBuf::from(env!("CARGO_BIN_EXE_pbxcert")),
             notifiers: Vec::new(),
             heartbeat: None,
+            beat: std::time::Duration::from_secs(3600),
         };
         Self { dir, clock, ca, service: lab_service, store, config, world }
     }
@@ -142,7 +159,11 @@ impl Lab {
     }
 
     pub fn state(&self) -> ServiceState {
-        self.store.service("sip").unwrap().state().unwrap()
+        self.state_of("sip")
+    }
+
+    pub fn state_of(&self, service: &str) -> ServiceState {
+        self.store.service(service).unwrap().state().unwrap()
     }
 
     pub fn newest(&self) -> Option<pbxcert::state::Revision> {
@@ -207,7 +228,7 @@ pub struct LabCa {
 }
 
 impl LabCa {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "lab CA");
@@ -350,14 +371,22 @@ pub enum Manner {
     ServesOther,
 }
 
-/// A TLS service on loopback.
+/// A TLS service on loopback: has the pairs of every folder, and chooses by the name that it is
+/// asked for, or the first.
 pub struct LabService {
     pub port: u16,
     folder: PathBuf,
     pub manner: Cell<Manner>,
+    /// A reload makes it serve another certificate for this name, until its next recover.
+    pub spoils: Cell<Option<&'static str>>,
     pub reloads: Cell<u32>,
     served: Arc<Mutex<Option<Arc<rustls::ServerConfig>>>>,
 }
+
+/// Fullchain and key of a certificate in a folder of its own.
+pub const TARGET: &str = "target = [\
+    { path = \"fullchain.pem\", content = \"fullchain\", mode = \"0644\" }, \
+    { path = \"privkey.pem\", content = \"privkey\", mode = \"0600\" }]\n";
 
 impl LabService {
     async fn start(folder: PathBuf) -> Self {
@@ -377,19 +406,29 @@ impl LabService {
                 });
             }
         });
-        Self { port, folder, manner: Cell::new(Manner::Honest), reloads: Cell::new(0), served }
+        let (manner, spoils, reloads) = (Cell::new(Manner::Honest), Cell::default(), Cell::new(0));
+        Self { port, folder, manner, spoils, reloads, served }
     }
 
     /// Loads what lies at the targets, as at a start.
     pub fn take(&self) {
-        let config = load(&self.folder);
-        *self.served.lock().unwrap() = config;
+        let pairs = load(&self.folder);
+        *self.served.lock().unwrap() = (!pairs.is_empty()).then(|| server(pairs));
     }
 
     /// Serves this, whatever lies at the targets.
     pub fn lie(&self, bundle: &Bundle) {
         let key = bundle.key().to_rustls();
-        *self.served.lock().unwrap() = Some(server(bundle.chain().to_vec(), key));
+        *self.served.lock().unwrap() = Some(server(vec![(bundle.chain().to_vec(), key)]));
+    }
+
+    /// Takes its files, and serves another certificate for this name.
+    fn spoil(&self, name: &str) {
+        let mut pairs = load(&self.folder);
+        let day = SignedDuration::from_hours(24);
+        let other = LabCa::new().bundle_for(&[name], Timestamp::now(), day);
+        pairs.insert(0, (other.chain().to_vec(), other.key().to_rustls()));
+        *self.served.lock().unwrap() = Some(server(pairs));
     }
 
     /// Answers no handshake any more.
@@ -398,43 +437,84 @@ impl LabService {
     }
 }
 
-fn load(folder: &Path) -> Option<Arc<rustls::ServerConfig>> {
-    let chain = CertificateDer::pem_file_iter(folder.join("fullchain.pem")).ok()?;
-    let chain: Vec<_> = chain.map(|c| c.unwrap()).collect();
-    let key = PrivateKeyDer::from_pem_file(folder.join("privkey.pem")).ok()?;
-    Some(server(chain, key))
+type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn load(folder: &Path) -> Vec<Pair> {
+    let mut folders: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    // What lies beside its place is hidden.
+    folders.retain(|path| !path.file_name().unwrap().to_string_lossy().starts_with('.'));
+    folders.sort();
+    folders.iter().filter_map(|folder| pair(folder)).collect()
 }
 
-fn server(
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-) -> Arc<rustls::ServerConfig> {
+fn pair(folder: &Path) -> Option<Pair> {
+    let chain = CertificateDer::pem_file_iter(folder.join("fullchain.pem")).ok()?;
+    let key = PrivateKeyDer::from_pem_file(folder.join("privkey.pem")).ok()?;
+    Some((chain.map(|c| c.unwrap()).collect(), key))
+}
+
+/// The pair whose names cover the one that is asked for and whose key the client can verify.
+#[derive(Debug)]
+struct ByName(Vec<(Leaf, Arc<rustls::sign::CertifiedKey>)>);
+
+impl rustls::server::ResolvesServerCert for ByName {
+    fn resolve(
+        &self,
+        hello: rustls::server::ClientHello<'_>,
+    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
+        let name = hello.server_name().and_then(|name| name.parse().ok());
+        let fits = |leaf: &Leaf| {
+            name.as_ref().is_some_and(|name| leaf.identifiers.iter().any(|i| i.covers(name)))
+        };
+        let knows = |key: &rustls::sign::CertifiedKey| {
+            key.key.choose_scheme(hello.signature_schemes()).is_some()
+        };
+        let usable = || self.0.iter().filter(|(_, key)| knows(key));
+        let found = usable().find(|(leaf, _)| fits(leaf)).or_else(|| usable().next());
+        found.map(|(_, key)| key.clone())
+    }
+}
+
+fn server(pairs: Vec<Pair>) -> Arc<rustls::ServerConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
+    let known = pairs.into_iter().map(|(chain, key)| {
+        let leaf = Leaf::parse(&chain[0]).unwrap();
+        let key = rustls::sign::CertifiedKey::from_der(chain, key, &provider).unwrap();
+        (leaf, Arc::new(key))
+    });
+    let known = Arc::new(ByName(known.collect()));
+    let config = rustls::ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
+        .with_cert_resolver(known);
     Arc::new(config)
 }
 
 impl Reloader for LabService {
     fn run<'a>(
         &'a self,
-        _service: &'a ServiceSpec,
+        service: &'a ServiceSpec,
         event: HookEvent,
-        _variables: &'a [(String, String)],
-        _limit: Duration,
+        variables: &'a [(String, String)],
+        limit: Duration,
     ) -> BoxFuture<'a, Option<Result<hook::Output, hook::Error>>> {
         Box::pin(async move {
             let said_yes = Some(Ok(hook::Output { code: 0, text: String::new() }));
             match (event, self.manner.get()) {
-                (HookEvent::Test | HookEvent::Busy, _) => return None,
+                (HookEvent::Test, _) => return None,
+                // Counted by the very hook that is configured.
+                (HookEvent::Busy, _) => {
+                    return HookReloader.run(service, event, variables, limit).await;
+                }
                 (HookEvent::Reload, manner) => {
                     self.reloads.set(self.reloads.get() + 1);
                     match manner {
-                        Manner::Honest => self.take(),
+                        Manner::Honest => match self.spoils.get() {
+                            None => self.take(),
+                            Some(name) => self.spoil(name),
+                        },
                         Manner::KeepsOld => {}
                         Manner::Breaks | Manner::BreaksForGood => self.go_dead(),
                         Manner::ServesOther => {

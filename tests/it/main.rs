@@ -4,11 +4,14 @@
 
 mod acme_flow;
 mod acme_pebble;
+mod alert_road;
 mod alerts;
 mod ca;
+mod calm;
 mod confine;
 mod crash;
 mod daemon;
+mod drift;
 mod drop_folder;
 mod habits;
 mod host;
@@ -22,7 +25,10 @@ mod preflight;
 mod ranks;
 mod reach;
 mod reach_pebble;
+mod several;
 mod source;
+mod trunks;
+mod trust;
 mod upload;
 mod verbs;
 

@@ -3,9 +3,15 @@
 use jiff::{SignedDuration, Timestamp};
 use pbxcert::acme::{self, Problem, Rejection};
 use pbxcert::clock::Clock as _;
+use pbxcert::config::Config;
+use pbxcert::daemon::{self, Start};
 use pbxcert::state::Severity;
+use pbxcert::state::alert::Level;
 use pbxcert::state::reach::{Mode, Reach, ReachState};
+use pbxcert::store::Store;
 
+use crate::alerts::LabNotifier;
+use crate::host::{LIMIT, until};
 use crate::lab::Lab;
 
 /// What Let's Encrypt says when it cannot connect.
@@ -56,6 +62,19 @@ impl Lab {
         panic!("two thousand passes");
     }
 
+    /// A daemon runs until so many changes of the mode were told.
+    async fn until_told_of_mode(&self, mail: &LabNotifier, times: usize) {
+        let path = self.dir.path().join("pbxcert.toml");
+        let start = Start { config: self.config.clone(), warnings: Vec::new(), degraded: None };
+        let world = self.world.clone();
+        let build = move |_: &Config, _: &Store| world.clone();
+        let told = || mail.words().iter().filter(|word| *word == "mode").count();
+        tokio::select! {
+            ended = daemon::run_in(start, path, &build) => panic!("the daemon ended: {ended:?}"),
+            () = until("it is told", LIMIT, async || (told() == times).then_some(())) => {}
+        }
+    }
+
     fn not_after(&self) -> Timestamp {
         self.newest().unwrap().leaf.validity.not_after
     }
@@ -68,7 +87,9 @@ impl Lab {
 
 #[tokio::test]
 async fn from_reachable_to_manual_and_back_to_the_ca() {
-    let lab = Lab::new().await;
+    let mut lab = Lab::new().await;
+    let mail = LabNotifier::new("e-mail to noc@voip.test", false);
+    lab.world.notifiers = vec![mail.clone()];
 
     // The first certificate: reachable.
     lab.pass().await;
@@ -90,6 +111,15 @@ async fn from_reachable_to_manual_and_back_to_the_ca() {
     assert_eq!(finding.severity, Severity::Warning);
     let ways = finding.ways.join("\n");
     assert!(ways.contains("pbxcert preflight pbx") && ways.contains("pbxcert csr pbx"), "{ways}");
+    lab.until_told_of_mode(&mail, 1).await;
+    let manual = mail.taken.borrow()[0].clone();
+    let subject = &manual.subject;
+    assert!(subject.starts_with("WARNING ") && subject.contains("pbx.test needs"), "{subject}");
+    assert!(manual.body.contains("cannot open http://pbx.test/ from outside (timeout)"));
+    assert!(manual.body.contains("Timeout during connect (likely firewall problem)\""));
+    let [request] = &manual.attachments[..] else { panic!("{manual:?}") };
+    assert_eq!(request.name, "pbx.csr");
+    assert!(request.text.starts_with("-----BEGIN CERTIFICATE REQUEST-----"), "{request:?}");
 
     // Nothing is ordered in the ordinary course; the CA is tried once a day.
     let (orders, probes) = (lab.events("ordered").len(), lab.events("probed").len());
@@ -99,9 +129,10 @@ async fn from_reachable_to_manual_and_back_to_the_ca() {
     assert!((9..=11).contains(&tries), "{tries} tries in ten days");
     assert!(lab.events("probed").last().unwrap().contains("Timeout during connect"));
 
-    // An upload, good for 90 days: it is deployed like any other, and serves on.
-    let bundle = lab.ca.bundle_for(&["pbx.test"], lab.clock.now(), days(90));
+    // The answer to that request, good for 90 days: it is deployed like any other, and serves on.
     let store = lab.store.certificate("pbx").unwrap();
+    let key = store.waiting_keys().unwrap().remove(0);
+    let bundle = lab.ca.answer(&request.text, key, lab.clock.now());
     let writer = store.try_lock(lab.clock.now()).unwrap().unwrap();
     writer.commit(&bundle, None, "upload", lab.clock.now()).unwrap();
     drop(writer);
@@ -117,6 +148,10 @@ async fn from_reachable_to_manual_and_back_to_the_ca() {
     let back = lab.events("mode").pop().unwrap();
     assert_eq!(back, "automatic again: the CA at localhost:1 could validate every name");
     assert_eq!(lab.newest().unwrap().number, 2);
+    lab.until_told_of_mode(&mail, 2).await;
+    let automatic = mail.taken.borrow().last().unwrap().clone();
+    assert!(automatic.subject.contains("pbx.test renews by itself again"), "{automatic:?}");
+    assert_eq!((automatic.level, automatic.attachments.len()), (Level::Notice, 0));
     let pass = lab.pass().await.remove("pbx").unwrap();
     assert!(pass.findings.iter().all(|f| f.severity == Severity::Notice), "{:?}", pass.findings);
 
@@ -130,6 +165,9 @@ async fn from_reachable_to_manual_and_back_to_the_ca() {
     assert!(lab.newest().unwrap().asked.is_some(), "from the CA");
     assert_eq!(lab.state().pairs["pbx"].promoted.as_ref().unwrap().revision, 3);
     assert_eq!(lab.events("mode").len(), 2, "one change there, one back");
+    lab.until_told_of_mode(&mail, 2).await;
+    let words = mail.words();
+    assert_eq!(words.iter().filter(|word| *word != "mode").count(), 0, "{words:?}");
 }
 
 #[tokio::test]

@@ -4,16 +4,18 @@ use crate::ca::{Endpoint, Fault};
 use crate::host::{Host, Manner};
 
 /// Verbs that report, with a certificate that is there.
-const REPORTING: [&[&str]; 10] = [
+const REPORTING: [&[&str]; 12] = [
     &["status"],
     &["plan"],
     &["plan", "pbx", "--days", "90"],
     &["renew", "--dry-run"],
     &["renew"],
     &["deploy"],
+    &["approve", "pbx"],
     &["verify"],
     &["rollback", "pbx"],
     &["release", "pbx"],
+    &["hold", "pbx"],
     &["history"],
 ];
 
@@ -69,6 +71,8 @@ async fn a_command_line_that_cannot_be_understood_is_64() {
     host.pbxcert(&["deploy", "mail"]).await.expect(64).says("no service \"mail\"");
     host.pbxcert(&["rollback", "door"]).await.expect(64);
     host.pbxcert(&["release", "door"]).await.expect(64);
+    host.pbxcert(&["hold", "door"]).await.expect(64);
+    host.pbxcert(&["approve", "door"]).await.expect(64);
     let run = host.pbxcert(&["renew", "--over-budget", "door"]).await.expect(64);
     run.says("does not repeat the certificate's name");
     host.pbxcert(&["--help"]).await.expect(0).says("Usage:");
@@ -131,6 +135,28 @@ async fn verify_speaks_as_a_monitoring_plugin() {
     host.configure(&without.join("\n"));
     let run = host.pbxcert(&["verify"]).await.expect(3);
     assert!(run.out.starts_with("UNKNOWN: no endpoint is configured"), "{}", run.out);
+}
+
+#[tokio::test]
+async fn what_phones_stumble_over_is_shown_wherever_somebody_looks() {
+    let host = Host::new().await;
+    let clients = "clients = [\"freeswitch-1.10\", \"sip-proxy\"]\nsip-domain = \"voip.test\"";
+    host.configure(&format!("{}\n{}", host.head(), host.service_table(&host.reload(), clients)));
+    let words = "FreeSWITCH 1.10.7 and older as a peer: takes RSA keys only, and this is ECDSA";
+    let domain = "looks for the SIP domain voip.test";
+    let run = host.pbxcert(&["renew", "--dry-run"]).await.expect(0);
+    run.says(&format!("pbx in sip: {words}")).says(domain);
+    let run = host.pbxcert(&["renew", "--dry-run", "--json"]).await.expect(0).json();
+    assert_eq!(run["remarks"][0]["service"], "sip", "{run:#}");
+    host.pbxcert(&["renew"]).await.expect(0).says(&format!("sip: pbx: {words}"));
+    assert_eq!(host.happened("remark"), 2);
+    let run = host.pbxcert(&["verify"]).await.expect(1).says(words).says(domain);
+    assert!(run.out.starts_with("WARNING: 0 of 1 endpoints fine"), "{}", run.out);
+    let json = host.pbxcert(&["verify", "--json"]).await.expect(1).json();
+    assert_eq!(json["endpoints"][0]["lint"].as_array().unwrap().len(), 2, "{json:#}");
+    assert!(json["endpoints"][0]["lint"][0]["text"].as_str().unwrap().contains("RSA keys only"));
+    host.pbxcert(&["deploy"]).await.expect(0);
+    assert_eq!(host.happened("remark"), 2, "once for each revision");
 }
 
 #[tokio::test]

@@ -63,6 +63,11 @@ impl Guard {
         kill_process(pid, signal).expect("it is ours");
     }
 
+    /// Whether it has not ended by itself; one that has is waited for then, as its parent.
+    pub fn is_running(&mut self) -> bool {
+        self.server.as_mut().is_some_and(|server| server.exited().is_none())
+    }
+
     /// Ends it; its ports stay its own until it is dropped, as far as this process is concerned.
     pub fn stop(&mut self) {
         self.server = None;
@@ -119,6 +124,15 @@ pub fn give(path: &Path, user: &str) {
         std::os::unix::fs::chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
             .expect("root gives away what it likes");
     }
+}
+
+/// What stands before a command that is to run as a system user; nothing when we are not root.
+pub fn run_as(user: &str) -> Vec<String> {
+    if !super::is_root() {
+        return Vec::new();
+    }
+    let (reuid, regid) = (format!("--reuid={user}"), format!("--regid={user}"));
+    ["setpriv", "--reset-env", &reuid, &regid, "--init-groups"].map(str::to_owned).to_vec()
 }
 
 /// Runs a command to its end.

@@ -46,7 +46,9 @@ impl Haproxy {
             let config = folder.join("haproxy.cfg");
             guard::write(&config, &configuration(folder, combined, bind, ports));
             let (program, config) = (program.display().to_string(), config.display().to_string());
-            vec![program, "-W".into(), "-db".into(), "-f".into(), config]
+            let pid_file = folder.join("haproxy.pid").display().to_string();
+            let options = ["-W", "-db", "-p", &pid_file, "-f", &config].map(str::to_owned);
+            [vec![program], options.to_vec()].concat()
         });
         Some(Self { guard, https, sips })
     }
@@ -59,6 +61,11 @@ impl Haproxy {
     /// The socket of the runtime API, level admin.
     pub fn admin_socket(&self) -> PathBuf {
         self.guard.folder().join("admin.sock")
+    }
+
+    /// Where its master's process id stands.
+    pub fn pid_file(&self) -> PathBuf {
+        self.guard.folder().join("haproxy.pid")
     }
 
     /// USR2 to the master.

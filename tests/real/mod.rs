@@ -6,8 +6,11 @@
 #![allow(dead_code, reason = "the guards offer more than each flow needs")]
 
 pub mod apache;
+pub mod asterisk;
 pub mod coturn;
 pub mod dovecot;
+pub mod ejabberd;
+pub mod gateway;
 pub mod guard;
 pub mod haproxy;
 pub mod janus;
@@ -22,17 +25,22 @@ pub mod postfix;
 pub mod process;
 pub mod prosody;
 pub mod registrar;
+pub mod sim;
 pub mod sink;
 pub mod site;
 pub mod slapd;
+pub mod stand;
 pub mod tls;
+pub mod turnserver;
 
 mod alerts;
 mod broken;
 mod done;
 mod guards;
 mod line;
+mod other_kinds;
 mod probes;
+mod sip_kinds;
 mod smoke;
 mod upload;
 
@@ -44,8 +52,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 pub use apache::Apache;
+pub use asterisk::Asterisk;
 pub use coturn::Coturn;
 pub use dovecot::Dovecot;
+pub use ejabberd::Ejabberd;
+pub use gateway::Gateway;
 pub use haproxy::Haproxy;
 pub use janus::Janus;
 pub use kamailio::Kamailio;
@@ -57,6 +68,7 @@ pub use pebble::{Pebble, PebbleOptions};
 pub use postfix::Postfix;
 pub use prosody::Prosody;
 pub use slapd::Slapd;
+pub use turnserver::Turnserver;
 
 /// The program of that name, or `None` after saying that the test is skipped.
 ///

@@ -106,7 +106,7 @@ impl Nginx {
     }
 }
 
-fn configuration(folder: &Path, pair: &Pair, https: SocketAddr, http: SocketAddr) -> String {
+pub fn configuration(folder: &Path, pair: &Pair, https: SocketAddr, http: SocketAddr) -> String {
     let (folder, fullchain) = (folder.display(), pair.fullchain.display());
     let privkey = pair.privkey.display();
     format!(

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use super::guard::{self, Guard};
 use super::pair::Pair;
 
-/// A running Prosody; as us, also under root.
+/// A running Prosody; under root it runs as its own user, as it does in the field.
 #[derive(Debug)]
 pub struct Prosody {
     pub guard: Guard,
@@ -31,8 +31,11 @@ impl Prosody {
             let config = folder.join("prosody.cfg.lua");
             std::fs::create_dir(folder.join("data")).expect("a new folder can be made");
             guard::write(&config, &configuration(folder, pair, ports));
+            guard::give(folder, "prosody");
+            guard::give(&folder.join("data"), "prosody");
             let (program, config) = (program.display().to_string(), config.display().to_string());
-            vec![program, "--config".into(), config, "-F".into()]
+            [guard::run_as("prosody"), vec![program, "--config".into(), config, "-F".into()]]
+                .concat()
         });
         Some(Self { guard, c2s, direct, https })
     }
@@ -76,7 +79,6 @@ modules_disabled = {{ \"s2s\" }}
 authentication = \"internal_hashed\"
 log = {{ info = \"{at}/prosody.log\" }}
 daemonize = false
-run_as_root = true
 VirtualHost \"{host}\"
     ssl = {{ certificate = \"{fullchain}\"; key = \"{privkey}\" }}
 "

@@ -339,14 +339,19 @@ endpoint = ["https://{https}"]
 }
 
 fn command(site: &Site) -> Command {
+    command_with(&site.config())
+}
+
+/// The binary, with a configuration.
+pub fn command_with(config: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pbxcert"));
-    command.env("PBXCERT_CONFIG", site.config()).env("USER", "ada").env_remove("SUDO_USER");
+    command.env("PBXCERT_CONFIG", config).env("USER", "ada").env_remove("SUDO_USER");
     command
 }
 
 /// The hook as it is shipped, behind one that keeps a log and runs what a test put in the way.
 /// A copy: pbxcert runs no hook that somebody else could write, as a checkout may be.
-fn install_hook(hooks: &Path, service: &str) {
+pub fn install_hook(hooks: &Path, service: &str) {
     let shipped = hooks.join(format!("{service}.shipped"));
     std::fs::copy(super::hook(service), &shipped).unwrap();
     let before = hooks.join(service);
@@ -431,12 +436,13 @@ impl Drop for Daemon {
 }
 
 /// A small file system of its own.
-struct Mount {
+pub struct Mount {
     at: PathBuf,
 }
 
 impl Mount {
-    fn new(at: &Path, kib: u32) -> Option<Self> {
+    /// So many KiB at a folder; `None` after saying that it cannot be had.
+    pub fn new(at: &Path, kib: u32) -> Option<Self> {
         let size = format!("size={kib}k,mode=755");
         let mut mount = Command::new("mount");
         let mounted = mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).output();

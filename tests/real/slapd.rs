@@ -6,7 +6,7 @@ use std::path::Path;
 use super::guard::{self, Guard};
 use super::pair::Pair;
 
-/// A running slapd; as us, also under root.
+/// A running slapd; under root it runs as its own user, as it does in the field.
 #[derive(Debug)]
 pub struct Slapd {
     pub guard: Guard,
@@ -32,9 +32,14 @@ impl Slapd {
             let slapadd = slapadd.display().to_string();
             guard::run(&[&slapadd, "-n", "0", "-F", &config, "-l", &init]).expect("slapadd runs");
             let urls = format!("ldap://{ldap} ldaps://{ldaps} {}", ldapi(folder));
-            [&program.display().to_string(), "-d", "0", "-F", &config, "-h", &urls]
-                .map(str::to_owned)
-                .to_vec()
+            let argv = [&program.display().to_string(), "-d", "0", "-F", &config, "-h", &urls];
+            let mut argv = argv.map(str::to_owned).to_vec();
+            if super::is_root() {
+                let folder = folder.display().to_string();
+                guard::run(&["chown", "-R", "openldap:openldap", &folder]).expect("we are root");
+                argv.extend(["-u", "openldap", "-g", "openldap"].map(str::to_owned));
+            }
+            argv
         });
         Some(Self { guard, ldap, ldaps, pair: pair.clone() })
     }

@@ -20,11 +20,75 @@ const LIMIT: Duration = Duration::from_secs(10);
 ///
 /// What went wrong, as a sentence.
 pub fn served_leaf(address: SocketAddr, name: &str) -> Result<Vec<u8>, String> {
-    let config = builder().dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate));
-    let mut stream = connect(address, name, config.with_no_client_auth())?;
-    stream.conn.complete_io(&mut stream.sock).map_err(|e| format!("handshake: {e}"))?;
+    let stream = open(address, name)?;
     let chain = stream.conn.peer_certificates().ok_or("no certificate")?;
     Ok(chain[0].to_vec())
+}
+
+/// A connection that stays open, as a phone's.
+#[derive(Debug)]
+pub struct Held {
+    stream: Stream,
+    asked: u32,
+}
+
+impl Held {
+    /// Connects to whoever is there.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong, as a sentence.
+    pub fn open(address: SocketAddr, name: &str) -> Result<Self, String> {
+        let config =
+            builder().dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate));
+        let mut stream = connect(address, name, config.with_no_client_auth())?;
+        stream.conn.complete_io(&mut stream.sock).map_err(|e| format!("handshake: {e}"))?;
+        Ok(Self { stream, asked: 0 })
+    }
+
+    /// Asks OPTIONS over it; the status line.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong, as a sentence.
+    pub fn options(&mut self) -> Result<String, String> {
+        self.asked += 1;
+        let local = self.stream.sock.local_addr().map_err(|e| e.to_string())?;
+        let peer = self.stream.sock.peer_addr().map_err(|e| e.to_string())?;
+        let tag = format!("{}x{}", local.port(), self.asked);
+        let request = format!(
+            "OPTIONS sip:{peer};transport=tls SIP/2.0\r\nVia: SIP/2.0/TLS {local};branch=z9hG4bK\
+             {tag};rport\r\nMax-Forwards: 70\r\nFrom: <sip:held@pbx.test>;tag={tag}\r\nTo: \
+             <sip:{peer}>\r\nCall-ID: {tag}@pbx.test\r\nCSeq: 1 OPTIONS\r\nContact: \
+             <sip:held@{local};transport=tls>\r\nContent-Length: 0\r\n\r\n"
+        );
+        self.stream.write_all(request.as_bytes()).map_err(|e| e.to_string())?;
+        self.answer()
+    }
+
+    /// Sends these bytes; the first line that comes back.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong, as a sentence.
+    pub fn ask(&mut self, bytes: &[u8]) -> Result<String, String> {
+        self.stream.write_all(bytes).map_err(|e| e.to_string())?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> Result<String, String> {
+        let mut answer = Vec::new();
+        let mut some = [0; 4096];
+        while !answer.windows(4).any(|w| w == b"\r\n\r\n") {
+            match self.stream.read(&mut some) {
+                Ok(0) => return Err("closed".to_owned()),
+                Ok(count) => answer.extend_from_slice(&some[..count]),
+                Err(e) => return Err(e.to_string()),
+            }
+        }
+        let answer = String::from_utf8_lossy(&answer);
+        Ok(answer.lines().next().unwrap_or_default().to_owned())
+    }
 }
 
 /// `GET https://localhost:port/path`, where only `trust_anchor` (PEM) may have signed the server.
@@ -49,7 +113,20 @@ pub fn get(address: SocketAddr, path: &str, trust_anchor: &[u8]) -> Result<Strin
     if head.split(' ').nth(1) == Some("200") { Ok(body.to_owned()) } else { Err(answer) }
 }
 
-type Stream = StreamOwned<ClientConnection, TcpStream>;
+/// A connection to whoever is there.
+pub type Stream = StreamOwned<ClientConnection, TcpStream>;
+
+/// Shakes hands with whoever is there, and stays connected.
+///
+/// # Errors
+///
+/// What went wrong, as a sentence.
+pub fn open(address: SocketAddr, name: &str) -> Result<Stream, String> {
+    let config = builder().dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate));
+    let mut stream = connect(address, name, config.with_no_client_auth())?;
+    stream.conn.complete_io(&mut stream.sock).map_err(|e| format!("handshake: {e}"))?;
+    Ok(stream)
+}
 
 fn connect(address: SocketAddr, name: &str, config: ClientConfig) -> Result<Stream, String> {
     let name = ServerName::try_from(name.to_owned()).map_err(|e| e.to_string())?;

@@ -1,13 +1,17 @@
 //! What a look at an endpoint means for the one who asked.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::super::show;
 use crate::cert::{Fingerprint, Identifier, Leaf};
+use crate::config::TrunkSpec;
+use crate::policy::lint::{self, Remark, Seen};
 use crate::policy::verdict::CANNOT_PROBE;
+use crate::probe::Called;
 use crate::state::{Answer, Served};
 
 /// How bad, in the order of a monitoring plugin's exit codes.
@@ -77,6 +81,11 @@ impl Chain {
         })
     }
 
+    /// Whether other certificates come than are installed.
+    pub(super) fn is_changed(&self) -> bool {
+        self.as_installed == Some(false)
+    }
+
     /// For a table.
     pub(super) fn short(&self) -> String {
         match (self.installed, self.as_installed) {
@@ -133,6 +142,42 @@ pub(super) fn anybodys(served: &Served, sni: Option<&str>, now: Timestamp) -> (V
     life(leaf, what, now)
 }
 
+/// Of a peer that we called: does it take us, and can we trust it, and how long?
+pub(super) fn peer(
+    called: &Called,
+    trunk: &TrunkSpec,
+    has_ours: bool,
+    now: Timestamp,
+) -> (Verdict, String) {
+    let (leaf, what) = match shown(&called.served, now) {
+        Ok(shown) => shown,
+        Err(verdict) => return verdict,
+    };
+    if let Answer::Certificate { unfinished: Some(_), .. } = &called.served.answer {
+        return (Verdict::Critical, what);
+    }
+    let took = match (called.asked, has_ours) {
+        (true, true) => "it asks for a certificate and takes ours",
+        (true, false) => "it asks for a certificate, and there is none of ours yet",
+        (false, _) => "it asks for no certificate",
+    };
+    if let Err(why) = &called.trust {
+        // Who names the roots wants them kept; else only the telephone system knows whether it looks.
+        let named = trunk.trust_anchor.is_some();
+        let verdict = if named { Verdict::Critical } else { Verdict::Warning };
+        return (verdict, format!("{what}, its chain is not trusted: {why}; {took}"));
+    }
+    let soon = leaf.validity.left(now) < PEER_ENDS_SOON;
+    let verdict = if soon { Verdict::Warning } else { Verdict::Ok };
+    (verdict, format!("{what}; {took}"))
+}
+
+/// What anybody may stumble over, whoever comes.
+pub(super) fn remarks(served: &Served) -> Vec<Remark> {
+    let Answer::Certificate { leaf, chain, .. } = &served.answer else { return Vec::new() };
+    lint::lint(Seen { leaf, chain_length: chain.len(), root: None }, &[], &[])
+}
+
 /// The leaf that is valid now, and what it is in words.
 fn shown(served: &Served, now: Timestamp) -> Result<(&Leaf, String), (Verdict, String)> {
     let (leaf, unfinished) = match &served.answer {
@@ -174,3 +219,6 @@ fn life(leaf: &Leaf, what: String, now: Timestamp) -> (Verdict, String) {
         _ => (Verdict::Ok, what),
     }
 }
+
+/// Who renews by itself has done so by then; who does not may still be called.
+const PEER_ENDS_SOON: Duration = Duration::from_secs(7 * 24 * 60 * 60);

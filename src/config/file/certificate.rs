@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::walk::{At, Declared, Read, Reported, Table, Value, Walk};
 use super::{issuer, keys, suspect, upload};
 use crate::cert::{Identifier, KeyType};
-use crate::config::{CertSpec, ChallengeSpec, IssuerSpec, Source};
+use crate::config::{CertSpec, ChallengeSpec, IssuerSpec, OnTrustChange, Source};
 
 /// Names a certificate can hold: no public CA takes more.
 const MOST_NAMES: usize = 100;
@@ -19,6 +19,7 @@ pub(super) fn check_defaults<'a>(walk: &mut Walk<'a>, defaults: Table<'a>) {
     let _ = walk.optional(&defaults, "names", |walk, value| names(walk, value, manual));
     let _ = walk.optional(&defaults, "key", key);
     let _ = walk.optional(&defaults, "min-age", min_age);
+    let _ = walk.optional(&defaults, "on-trust-change", on_trust_change);
     let _ = walk.optional(&defaults, "issuer", one_issuer);
     let _ = walk.optional(&defaults, "challenge", Walk::strings);
 }
@@ -69,6 +70,7 @@ fn read<'a>(
     let identifiers = walk.required(table, "names", read, why);
     let key = walk.optional(table, "key", key);
     let min_age = walk.optional(table, "min-age", min_age);
+    let trust = walk.optional(table, "on-trust-change", on_trust_change);
     let issuer = if manual { Ok(None) } else { issuer_of(walk, table, issuers).map(Some) };
     let challenges = challenges_of(walk, table, challenges);
     if let (Ok(identifiers), Ok(issuer)) = (&identifiers, &issuer) {
@@ -76,6 +78,10 @@ fn read<'a>(
         warn_of_names(walk, identifiers, issuer);
     }
     let (name, upload) = (name?, upload?);
+    // Whoever runs his own CA has taught it to his phones, and changes it on purpose.
+    let own_ca = matches!(&issuer, Ok(Some(name))
+        if issuers.sound().any(|i| i.name == *name && i.trust_anchor.is_some()));
+    let usual = if own_ca { OnTrustChange::Go } else { OnTrustChange::Ask };
     Ok(CertSpec {
         source: upload.source,
         upload: upload.spec(drop_dir, &name),
@@ -85,6 +91,7 @@ fn read<'a>(
         issuers: issuer?.into_iter().collect(),
         challenges: challenges?,
         min_age: min_age?.unwrap_or_default(),
+        on_trust_change: trust?.unwrap_or(usual),
     })
 }
 
@@ -136,6 +143,12 @@ fn key<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<KeyType> {
 
 fn min_age<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Duration> {
     walk.duration(value, ("0 s", "30 days"))
+}
+
+fn on_trust_change<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<OnTrustChange> {
+    let words = OnTrustChange::ALL.map(OnTrustChange::word);
+    let meaning = |word: &str| OnTrustChange::ALL.into_iter().find(|stance| stance.word() == word);
+    walk.word(value, meaning, &words)
 }
 
 fn one_issuer<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<At<String>> {

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::target::Owned;
+use super::overlap::Owned;
 use super::walk::{At, Place, Read, Walk};
+use crate::config::kind::Kind;
 use crate::fs;
 
 /// Secrets are short.
@@ -149,10 +150,18 @@ pub(super) fn check_targets(walk: &mut Walk<'_>, owned: &[Owned]) {
     for Owned { at, path, is_folder } in owned {
         let mounts =
             walk.mounts.get_or_init(|| read_to_string("/proc/self/mountinfo").unwrap_or_default());
-        if let Err(reason) = target(path, *is_folder, mounts) {
+        // The folder around those of several certificates is ours, too, and made when it is needed.
+        let around = path.parent().filter(|around| is_preset(around) && !around.exists());
+        let (path, is_folder) = around.map_or((path.as_path(), *is_folder), |path| (path, true));
+        if let Err(reason) = target(path, is_folder, mounts) {
             walk.problem(*at, format!("the target {}: {reason}", path.display()));
         }
     }
+}
+
+fn is_preset(dir: &Path) -> bool {
+    let presets = Kind::ALL.into_iter().filter_map(Kind::preset);
+    presets.filter_map(|preset| preset.target_dir).any(|preset| Path::new(preset) == dir)
 }
 
 /// Targets are reached without following links and replaced whole: whatever prevents this is said

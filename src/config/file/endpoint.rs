@@ -193,7 +193,8 @@ fn sni<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Sni> {
     }
 }
 
-fn url<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<(Protocol, Identifier, u16)> {
+/// An address: what is spoken, where.
+pub(super) fn url<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<(Protocol, Identifier, u16)> {
     let At { at, it } = walk.string(value)?;
     address(&it)
         .map_err(|reason| walk.problem(at, format!("the endpoint {it:?} cannot be used: {reason}")))

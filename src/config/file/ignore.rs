@@ -13,6 +13,7 @@ pub(super) fn read_all<'a>(walk: &mut Walk<'a>, roots: &[Table<'a>]) -> Read<Vec
 }
 
 fn read<'a>(walk: &mut Walk<'a>, table: &Table<'a>) -> Read<Ignore> {
+    walk.refuse_unknown_keys(table);
     let text = |walk: &mut Walk<'a>, value: Value<'a>| walk.string(value).map(|text| text.it);
     let object = walk.required(table, "object", text, "name what is not to be told about");
     let reason = walk.required(table, "reason", text, "say why nobody wants to hear of it");

@@ -25,6 +25,7 @@ pub const TOP: Section = Section {
         "defaults",
         "certificate",
         "service",
+        "trunk",
         "alerts",
         "ignore",
     ],
@@ -67,6 +68,7 @@ pub const DEFAULTS: Section = Section {
         "challenge",
         "issuer",
         "min-age",
+        "on-trust-change",
         "source",
         "drop-dir",
         "drop-group",
@@ -75,6 +77,7 @@ pub const DEFAULTS: Section = Section {
         "fetch-intermediates",
         "kind",
         "certificate",
+        "after",
         "target",
         "target-dir",
         "user",
@@ -107,6 +110,7 @@ pub const CERTIFICATE: Section = Section {
         "challenge",
         "issuer",
         "min-age",
+        "on-trust-change",
         "source",
         "drop-dir",
         "drop-group",
@@ -123,6 +127,7 @@ pub const SERVICE: Section = Section {
         "kind",
         "name",
         "certificate",
+        "after",
         "target",
         "target-dir",
         "user",
@@ -146,12 +151,18 @@ pub const SERVICE: Section = Section {
 };
 
 /// A file to write.
-pub const TARGET: Section =
-    Section { title: "target", keys: &["path", "content", "owner", "group", "mode"] };
+pub const TARGET: Section = Section {
+    title: "target",
+    keys: &["path", "content", "owner", "group", "mode", "certificate"],
+};
 
 /// Where to look.
 pub const ENDPOINT: Section =
     Section { title: "endpoint", keys: &["url", "sni", "key", "certificate", "timeout"] };
+
+/// A peer that we call.
+pub const TRUNK: Section =
+    Section { title: "[[trunk]]", keys: &["name", "url", "certificate", "trust-anchor"] };
 
 /// Who is told.
 pub const ALERTS: Section = Section {
@@ -223,7 +234,7 @@ pub const IGNORE: Section =
     Section { title: "[[ignore]]", keys: &["object", "condition", "reason", "until"] };
 
 /// Every table, in the order of the documentation.
-pub const SECTIONS: [Section; 19] = [
+pub const SECTIONS: [Section; 20] = [
     TOP,
     ACME,
     ISSUER,
@@ -235,6 +246,7 @@ pub const SECTIONS: [Section; 19] = [
     SERVICE,
     TARGET,
     ENDPOINT,
+    TRUNK,
     ALERTS,
     EMAIL,
     WEBHOOK,

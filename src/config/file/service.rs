@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::endpoint::{self, Written};
-use super::target::{self, Owned};
-use super::walk::{At, Declared, Read, Reported, Table, Value, Walk, listed};
-use super::{calm, clients, disk, keys};
+use super::overlap::Owned;
+use super::walk::{At, Declared, Read, Reported, Table, Value, Walk};
+use super::{calm, chosen, clients, disk, keys, target};
 use crate::config::kind::{Class, Kind, Preset};
 use crate::config::{CertSpec, Endpoint, ServiceSpec};
 
@@ -23,6 +23,7 @@ const RESTART_HOOK_TIMEOUT: Duration = Duration::from_secs(180);
 pub(super) struct Served {
     pub(super) spec: ServiceSpec,
     pub(super) owned: Vec<Owned>,
+    pub(super) after: Vec<At<String>>,
 }
 
 /// Reads the service keys of `[defaults]` for their own sake.
@@ -30,6 +31,7 @@ pub(super) fn check_defaults<'a>(walk: &mut Walk<'a>, defaults: Table<'a>) {
     // Each notes its own problem. What only means something together with a kind is read with it.
     let _ = walk.optional(&defaults, "kind", kind);
     let _ = walk.optional(&defaults, "certificate", Walk::strings);
+    let _ = walk.optional(&defaults, "after", Walk::strings);
     let _ = walk.optional(&defaults, "user", user);
     for key in ["reload", "test", "recover", "busy"] {
         let _ = walk.optional(&defaults, key, argv);
@@ -82,7 +84,8 @@ fn read<'a>(
     name: &Read<At<String>>,
     certificates: &Declared<CertSpec>,
 ) -> Read<Served> {
-    let chosen = certificates_of(walk, table, certificates);
+    let chosen = chosen::read(walk, table, certificates);
+    let after = walk.optional(table, "after", Walk::strings);
     let proof_timeout = walk.optional(table, "proof-timeout", timeout);
     let hook_timeout = walk.optional(table, "hook-timeout", timeout);
     let written_user = walk.optional(table, "user", user);
@@ -99,14 +102,17 @@ fn read<'a>(
         Ok(None) => preset_user(walk, table, preset),
         written => written,
     };
-    let count = chosen.as_ref().map_or(1, Vec::len);
-    let layout = target::read(walk, table, preset, count);
+    // A single one stands in for those that are in doubt: what is wrong with the targets is told.
+    let any = || chosen::Chosen { at: table.at, names: Vec::new(), several: false };
+    let layout = target::read(walk, table, preset, chosen.as_ref().unwrap_or(&any()));
+    let chosen = chosen.map(|chosen| chosen.names);
     let endpoints = match (&chosen, written_endpoints) {
         (Ok(chosen), Ok(written)) => endpoints(walk, table, preset, written, chosen, certificates),
         _ => Err(Reported),
     };
 
     let (name, chosen, layout, hooks) = (name.clone()?.it, chosen?, layout?, hooks?);
+    let after = after?.unwrap_or_default();
     let owned: Vec<Owned> = chosen.iter().flat_map(|name| layout.owned(name)).collect();
     disk::check_targets(walk, &owned);
     let clients = clients?;
@@ -120,12 +126,14 @@ fn read<'a>(
         kind,
         install: chosen.iter().map(|name| (name.clone(), layout.install(name))).collect(),
         certificates: chosen,
+        after: after.iter().map(|name| name.it.clone()).collect(),
         user: user?,
         test: hooks.test,
         reload: hooks.reload,
         recover: hooks.recover,
         busy: hooks.busy,
         class,
+        reloads_per_day: preset.and_then(|preset| preset.reloads_per_day),
         calm: calm?,
         exec_prefix: exec_prefix?.unwrap_or_default(),
         clients: clients.families,
@@ -136,7 +144,7 @@ fn read<'a>(
         hook_timeout: hook_timeout?.unwrap_or(hook),
     };
     warn_of_unwatched(walk, table, &spec);
-    Ok(Served { spec, owned })
+    Ok(Served { spec, owned, after })
 }
 
 fn kind<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Kind> {
@@ -184,37 +192,6 @@ fn preset_user(
     let name = At { at: table.at, it: user.to_owned() };
     disk::check_user(walk, &name)?;
     Ok(Some(name.it))
-}
-
-fn certificates_of<'a>(
-    walk: &mut Walk<'a>,
-    table: &Table<'a>,
-    certificates: &Declared<CertSpec>,
-) -> Read<Vec<String>> {
-    let Some(names) = walk.optional(table, "certificate", Walk::strings)? else {
-        let words: Vec<&str> = certificates.words().collect();
-        return match words.as_slice() {
-            [only] => Ok(vec![(*only).to_owned()]),
-            _ if walk.has_lost_tables() => Err(Reported),
-            [] => Err(walk.missing(table, "certificate", "and there is no [[certificate]] at all")),
-            words => {
-                let why = format!("say which it uses of {}", listed(words));
-                Err(walk.missing(table, "certificate", &why))
-            }
-        };
-    };
-    let mut chosen: Vec<String> = Vec::new();
-    let mut sound = Ok(());
-    for name in names {
-        if let Err(reported) = walk.refuse_unknown(&name, certificates.words(), "certificate") {
-            sound = Err(reported);
-        } else if chosen.contains(&name.it) {
-            sound = Err(walk.problem(name.at, format!("{:?} stands twice; keep one", name.it)));
-        } else {
-            chosen.push(name.it);
-        }
-    }
-    sound.map(|()| chosen)
 }
 
 struct Hooks {

@@ -1,12 +1,13 @@
 //! `target` and `target-dir`: the files of a service.
 
+mod places;
+
 use std::path::{Component, Path, PathBuf};
 
-use super::service::Served;
-use super::source::Source;
-use super::top::Top;
+use super::chosen::Chosen;
+use super::overlap::Owned;
 use super::value::unfit;
-use super::walk::{At, Declared, Place, Read, Table, Value, Walk};
+use super::walk::{At, Place, Read, Table, Value, Walk};
 use super::{disk, keys};
 use crate::config::kind::Preset;
 use crate::config::{Content, Install, Target};
@@ -16,23 +17,46 @@ const PLACEHOLDER: &str = "{certificate}";
 
 /// The files of a service, where paths may still hold `{certificate}`.
 pub(super) enum Layout {
-    Folder { dir: At<PathBuf>, files: Vec<Target> },
-    Files(Vec<At<Target>>),
+    Folder { dir: At<PathBuf>, files: Vec<File> },
+    Files(Vec<File>),
+}
+
+/// A file as written: of one certificate, or of each.
+#[derive(Clone)]
+pub(super) struct File {
+    at: Place,
+    target: Target,
+    certificate: Option<At<String>>,
+}
+
+impl File {
+    fn is_of(&self, certificate: &str) -> bool {
+        self.certificate.as_ref().is_none_or(|own| own.it == certificate)
+    }
 }
 
 impl Layout {
+    fn files(&self) -> &[File] {
+        match self {
+            Self::Folder { files, .. } | Self::Files(files) => files,
+        }
+    }
+
     /// The files of one certificate.
     pub(super) fn install(&self, certificate: &str) -> Install {
+        let own = self.files().iter().filter(|file| file.is_of(certificate));
         match self {
-            Self::Folder { dir, files } => {
-                Install::Folder { dir: filled(&dir.it, certificate), files: files.clone() }
+            Self::Folder { dir, .. } => Install::Folder {
+                dir: filled(&dir.it, certificate),
+                files: own.map(|file| file.target.clone()).collect(),
+            },
+            Self::Files(_) => {
+                let target = |file: &File| Target {
+                    path: filled(&file.target.path, certificate),
+                    ..file.target.clone()
+                };
+                Install::Files(own.map(target).collect())
             }
-            Self::Files(files) => Install::Files(
-                files
-                    .iter()
-                    .map(|t| Target { path: filled(&t.it.path, certificate), ..t.it.clone() })
-                    .collect(),
-            ),
         }
     }
 
@@ -43,19 +67,12 @@ impl Layout {
             path: filled(path, certificate),
             is_folder,
         };
+        let own = self.files().iter().filter(|file| file.is_of(certificate));
         match self {
             Self::Folder { dir, .. } => vec![owned(dir.at, &dir.it, true)],
-            Self::Files(files) => files.iter().map(|t| owned(t.at, &t.it.path, false)).collect(),
+            Self::Files(_) => own.map(|file| owned(file.at, &file.target.path, false)).collect(),
         }
     }
-}
-
-/// A path that is replaced as a whole.
-#[derive(Debug)]
-pub(super) struct Owned {
-    pub(super) at: Place,
-    pub(super) path: PathBuf,
-    pub(super) is_folder: bool,
 }
 
 /// Reads what a service has to write, and checks that its certificates do not collide.
@@ -63,13 +80,16 @@ pub(super) fn read<'a>(
     walk: &mut Walk<'a>,
     table: &Table<'a>,
     preset: Option<&Preset>,
-    certificates: usize,
+    chosen: &Chosen,
 ) -> Read<Layout> {
     let dir = walk.optional(table, "target-dir", template);
     let files = walk.optional(table, "target", targets);
-    let layout = layout(walk, table, preset, dir?, files?)?;
-    refuse_collisions(walk, &layout, certificates)?;
-    warn_of_half_a_pair(walk, &layout);
+    let layout = layout(walk, table, preset, dir?, files?, chosen)?;
+    places::refuse_strangers(walk, &layout, chosen)?;
+    places::refuse_collisions(walk, &layout, chosen)?;
+    for certificate in &chosen.names {
+        places::warn_of_half_a_pair(walk, &layout, certificate);
+    }
     Ok(layout)
 }
 
@@ -85,13 +105,10 @@ fn layout(
     table: &Table<'_>,
     preset: Option<&Preset>,
     dir: Option<At<PathBuf>>,
-    files: Option<Vec<At<Target>>>,
+    files: Option<Vec<File>>,
+    chosen: &Chosen,
 ) -> Read<Layout> {
-    let preset_dir = || {
-        let dir = preset.and_then(|p| p.target_dir)?;
-        Some(At { at: table.at, it: PathBuf::from(dir) })
-    };
-    let bare = |files: &[At<Target>]| files.iter().all(|t| is_bare(&t.it.path));
+    let bare = |files: &[File]| files.iter().all(|file| is_bare(&file.target.path));
     match (dir, files) {
         (dir, None) => {
             let Some(preset) = preset else {
@@ -103,41 +120,40 @@ fn layout(
             for group in preset.files.iter().filter_map(|file| file.group) {
                 disk::check_group(walk, &At { at: table.at, it: group.to_owned() })?;
             }
-            let files = preset_files(preset);
-            let bare = |t: Target| Target {
-                path: t.path.file_name().map_or(t.path.clone(), Into::into),
-                ..t
+            let files = preset_files(preset, table.at);
+            let bare = |file: File| {
+                let name = file.target.path.file_name().map(PathBuf::from);
+                let path = name.unwrap_or_else(|| file.target.path.clone());
+                File { target: Target { path, ..file.target }, ..file }
             };
-            match dir.or_else(preset_dir) {
-                Some(dir) => {
-                    Ok(Layout::Folder { dir, files: files.into_iter().map(bare).collect() })
-                }
-                None => {
-                    let at = |it| At { at: table.at, it };
-                    Ok(Layout::Files(files.into_iter().map(at).collect()))
-                }
-            }
+            let dir = match dir {
+                Some(dir) => Some(dir),
+                None => preset_dir(walk, table, preset, &files, chosen)?,
+            };
+            Ok(match dir {
+                Some(dir) => Layout::Folder { dir, files: files.into_iter().map(bare).collect() },
+                None => Layout::Files(files),
+            })
         }
         (Some(dir), Some(files)) => {
             let mut sound = Ok(());
-            for file in files.iter().filter(|t| !is_bare(&t.it.path)) {
+            for file in files.iter().filter(|file| !is_bare(&file.target.path)) {
                 let text =
-                    format!("{:?} lies in target-dir: write the bare file name", file.it.path);
+                    format!("{:?} lies in target-dir: write the bare file name", file.target.path);
                 sound = Err(walk.problem(file.at, text));
             }
-            sound.map(|()| Layout::Folder { dir, files: files.into_iter().map(|t| t.it).collect() })
+            sound.map(|()| Layout::Folder { dir, files })
         }
         (None, Some(files)) => {
-            if let Some(dir) = preset_dir().filter(|_| bare(&files)) {
-                return Ok(Layout::Folder {
-                    dir,
-                    files: files.into_iter().map(|t| t.it).collect(),
-                });
+            if let Some(preset) = preset.filter(|_| bare(&files))
+                && let Some(dir) = preset_dir(walk, table, preset, &files, chosen)?
+            {
+                return Ok(Layout::Folder { dir, files });
             }
             let mut sound = Ok(());
             for file in &files {
-                if let Some(reason) = unfit(&file.it.path) {
-                    let text = format!("the target {:?}: {reason}", file.it.path);
+                if let Some(reason) = unfit(&file.target.path) {
+                    let text = format!("the target {:?}: {reason}", file.target.path);
                     sound = Err(walk.problem(file.at, text));
                 }
             }
@@ -146,7 +162,42 @@ fn layout(
     }
 }
 
-fn preset_files(preset: &Preset) -> Vec<Target> {
+/// The folder of a preset; with several certificates one in it for each.
+///
+/// Files of a time with one certificate lie in the folder itself, and the service reads them
+/// there: nobody would renew those any more, so a person has to say that this is meant.
+fn preset_dir(
+    walk: &mut Walk<'_>,
+    table: &Table<'_>,
+    preset: &Preset,
+    files: &[File],
+    chosen: &Chosen,
+) -> Read<Option<At<PathBuf>>> {
+    let Some(dir) = preset.target_dir.map(PathBuf::from) else { return Ok(None) };
+    if !chosen.several {
+        return Ok(Some(At { at: table.at, it: dir }));
+    }
+    let each = dir.join(PLACEHOLDER);
+    if let Some(path) = left_over(&dir, files).filter(|_| walk.options.machine) {
+        let text = format!(
+            "{} is of a time with one certificate, and would not be renewed any more: with several \
+             each has a folder of its own. Write target-dir = \"{}\", and let the service read its \
+             files there",
+            path.display(),
+            each.display()
+        );
+        return Err(walk.problem(table.at, text));
+    }
+    Ok(Some(At { at: table.at, it: each }))
+}
+
+/// A file of a time with one certificate.
+fn left_over(dir: &Path, files: &[File]) -> Option<PathBuf> {
+    let names = files.iter().filter_map(|file| file.target.path.file_name());
+    names.map(|name| dir.join(name)).find(|path| path.is_file())
+}
+
+fn preset_files(preset: &Preset, at: Place) -> Vec<File> {
     let target = |file: &crate::config::kind::PresetFile| Target {
         path: file.name.into(),
         content: file.content,
@@ -154,11 +205,12 @@ fn preset_files(preset: &Preset) -> Vec<Target> {
         group: file.group.map(str::to_owned),
         mode: file.mode,
     };
-    preset.files.iter().map(target).collect()
+    preset.files.iter().map(|file| File { at, target: target(file), certificate: None }).collect()
 }
 
-fn targets<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Vec<At<Target>>> {
-    let tables = walk.elements(value, "a list of tables { path, content, owner, group, mode }")?;
+fn targets<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Vec<File>> {
+    let tables = walk
+        .elements(value, "a list of tables { path, content, owner, group, mode, certificate }")?;
     if tables.is_empty() {
         return Err(walk.problem(value.at, "\"target\" is an empty list: say what to write"));
     }
@@ -166,7 +218,7 @@ fn targets<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Vec<At<Target>>> {
     read.into_iter().collect()
 }
 
-fn target<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<At<Target>> {
+fn target<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<File> {
     let table = walk.table(value, keys::TARGET)?;
     walk.refuse_unknown_keys(&table);
     let path = walk.required(&table, "path", file_path, "say where the file lies");
@@ -183,6 +235,7 @@ fn target<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<At<Target>> {
     let owner = walk.optional(&table, "owner", owner);
     let group = walk.optional(&table, "group", group);
     let mode = walk.optional(&table, "mode", mode);
+    let certificate = walk.optional(&table, "certificate", Walk::string);
     let (path, content, group, mode) = (path?, content?, group?, mode?);
     let mode = match mode {
         Some(At { at, it }) if content.holds_key() && it & 0o007 != 0 => {
@@ -197,7 +250,8 @@ fn target<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<At<Target>> {
         None if content.holds_key() => 0o600,
         None => 0o644,
     };
-    Ok(At { at: path.at, it: Target { path: path.it, content, owner: owner?, group, mode } })
+    let target = Target { path: path.it, content, owner: owner?, group, mode };
+    Ok(File { at: path.at, target, certificate: certificate? })
 }
 
 const CONTENTS: [(&str, Content); 6] = [
@@ -282,111 +336,28 @@ fn is_bare(path: &Path) -> bool {
     matches!((components.next(), components.next()), (Some(Component::Normal(_)), None))
 }
 
-/// With several certificates each needs paths of its own, and no path may stand twice.
-fn refuse_collisions(walk: &mut Walk<'_>, layout: &Layout, certificates: usize) -> Read<()> {
-    let mut sound = Ok(());
-    if certificates > 1 {
-        for owned in layout.owned(PLACEHOLDER) {
-            let path = owned.path.to_string_lossy();
-            if path.contains(PLACEHOLDER) {
-                continue;
-            }
-            let text = if owned.is_folder {
-                format!(
-                    "a service with several certificates needs a folder for each: write \
-                     target-dir = \"{path}/{PLACEHOLDER}\""
-                )
-            } else {
-                format!(
-                    "a service with several certificates needs a file for each: put \
-                     {PLACEHOLDER} into the path {path:?}"
-                )
-            };
-            sound = Err(walk.problem(owned.at, text));
-        }
-    }
-    let files: Vec<(Place, &Path)> = match layout {
-        Layout::Folder { dir, files } => files.iter().map(|t| (dir.at, &*t.path)).collect(),
-        Layout::Files(files) => files.iter().map(|t| (t.at, &*t.it.path)).collect(),
-    };
-    for (i, (at, path)) in files.iter().enumerate() {
-        if files[..i].iter().any(|(_, other)| other == path) {
-            sound = Err(walk.problem(*at, format!("the target {path:?} stands twice; keep one")));
-        }
-    }
-    sound
-}
-
-/// Each renewal makes a new key: a certificate without its key, or a key without it, fits nothing.
-fn warn_of_half_a_pair(walk: &mut Walk<'_>, layout: &Layout) {
-    let (at, contents): (Place, Vec<Content>) = match layout {
-        Layout::Folder { dir, files } => (dir.at, files.iter().map(|t| t.content).collect()),
-        Layout::Files(files) => match files.first() {
-            Some(first) => (first.at, files.iter().map(|t| t.it.content).collect()),
-            None => return,
-        },
-    };
-    if !contents.iter().any(|c| c.holds_key()) {
-        walk.warning(at, "the private key is in no target, and every renewal makes a new one");
-    }
-    if contents.iter().all(|c| matches!(c, Content::Chain | Content::Privkey)) {
-        walk.warning(at, "the certificate itself is in no target");
-    }
-}
-
-/// Notes paths that two services write, and folders that would be swapped away with what is not
-/// theirs.
-pub(super) fn refuse_overlaps(
-    walk: &mut Walk<'_>,
-    services: &Declared<Served>,
-    top: Option<&Top>,
-    sources: &[Source],
-) {
-    let ours = ours(top, sources);
-    let mut seen: Vec<(&str, &Owned)> = Vec::new();
-    for service in services.sound() {
-        let name = service.spec.name.as_str();
-        for owned in &service.owned {
-            let clash = seen.iter().find(|(other, o)| *other != name && overlap(owned, o));
-            if let Some((other, o)) = clash {
-                let text = format!(
-                    "{:?} is also written by the service {other:?} ({:?}): give each its own",
-                    owned.path, o.path
-                );
-                walk.problem(owned.at, text);
-            }
-            for path in &ours {
-                if overlap(owned, &Owned { at: owned.at, path: path.clone(), is_folder: true }) {
-                    let text = format!(
-                        "{:?} would replace what belongs to pbxcert itself ({path:?}): choose \
-                         another place",
-                        owned.path
-                    );
-                    walk.problem(owned.at, text);
-                    break;
-                }
-            }
-            seen.push((name, owned));
-        }
-    }
-}
-
-/// The state folder and every file of the configuration.
-fn ours(top: Option<&Top>, sources: &[Source]) -> Vec<PathBuf> {
-    let files = sources.iter().filter_map(|s| std::path::absolute(&s.path).ok());
-    top.map(|top| top.state_dir.clone()).into_iter().chain(files).collect()
-}
-
-fn overlap(a: &Owned, b: &Owned) -> bool {
-    a.path == b.path
-        || (a.is_folder && b.path.starts_with(&a.path))
-        || (b.is_folder && a.path.starts_with(&b.path))
-}
-
 fn filled(path: &Path, certificate: &str) -> PathBuf {
     match path.to_str() {
         Some(text) => text.replace(PLACEHOLDER, certificate).into(),
         // Paths come from a text: this is never another.
         None => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::kind::Kind;
+
+    #[test]
+    fn files_of_a_time_with_one_certificate_are_not_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let preset = Kind::Nginx.preset().unwrap();
+        let files = preset_files(preset, Place { file: 0, offset: None });
+        assert_eq!(left_over(dir.path(), &files), None);
+        std::fs::create_dir(dir.path().join("pbx")).unwrap();
+        assert_eq!(left_over(dir.path(), &files), None, "a folder for each is how it should be");
+        std::fs::write(dir.path().join("privkey.pem"), "").unwrap();
+        assert_eq!(left_over(dir.path(), &files), Some(dir.path().join("privkey.pem")));
     }
 }

@@ -12,6 +12,7 @@ pub(super) const POSTFIX: Preset = Preset {
     tests: true,
     counts_calls: false,
     class: Class::Hot,
+    reloads_per_day: None,
     endpoints: &["smtp+starttls://127.0.0.1:25"],
 };
 
@@ -24,6 +25,7 @@ pub(super) const DOVECOT: Preset = Preset {
     tests: true,
     counts_calls: false,
     class: Class::Hot,
+    reloads_per_day: None,
     endpoints: &["imap+starttls://127.0.0.1:143"],
 };
 
@@ -36,6 +38,7 @@ pub(super) const PROSODY: Preset = Preset {
     tests: false,
     counts_calls: false,
     class: Class::Hot,
+    reloads_per_day: None,
     endpoints: &["xmpp+starttls://127.0.0.1:5222"],
 };
 
@@ -48,6 +51,7 @@ pub(super) const EJABBERD: Preset = Preset {
     tests: false,
     counts_calls: false,
     class: Class::Hot,
+    reloads_per_day: None,
     endpoints: &["xmpp+starttls://127.0.0.1:5222"],
 };
 
@@ -60,6 +64,7 @@ pub(super) const MOSQUITTO: Preset = Preset {
     tests: false,
     counts_calls: false,
     class: Class::Hot,
+    reloads_per_day: None,
     endpoints: &["mqtts://127.0.0.1:8883"],
 };
 
@@ -72,5 +77,6 @@ pub(super) const OPENLDAP: Preset = Preset {
     tests: false,
     counts_calls: false,
     class: Class::Hot,
+    reloads_per_day: None,
     endpoints: &["ldap+starttls://127.0.0.1:389"],
 };

@@ -23,6 +23,7 @@ pub(super) const ASTERISK: Preset = Preset {
     tests: false,
     counts_calls: true,
     class: Class::Hot,
+    reloads_per_day: None,
     endpoints: &["sips://127.0.0.1:5061", "https://127.0.0.1:8089"],
 };
 
@@ -47,6 +48,7 @@ pub(super) const FREEPBX: Preset = Preset {
     tests: false,
     counts_calls: true,
     class: Class::Hot,
+    reloads_per_day: None,
     endpoints: &["sips://127.0.0.1:5061", "https://127.0.0.1:8089", "https://127.0.0.1:443"],
 };
 
@@ -62,6 +64,7 @@ pub(super) const FREESWITCH: Preset = Preset {
     tests: false,
     counts_calls: true,
     class: Class::Restart,
+    reloads_per_day: None,
     endpoints: &["sips://127.0.0.1:5061", "wss://127.0.0.1:7443"],
 };
 
@@ -74,11 +77,13 @@ pub(super) const FUSIONPBX: Preset = Preset {
     tests: false,
     counts_calls: true,
     class: Class::Restart,
+    reloads_per_day: None,
     endpoints: &["sips://127.0.0.1:5061", "wss://127.0.0.1:7443"],
 };
 
 /// Files are read at the reload by a worker that runs as `kamailio`, so its group must be able to
-/// read the key. `kamailio -c` does not look at certificates: there is nothing to test with.
+/// read the key. `kamailio -c` does not look at certificates: there is nothing to test with. Each
+/// reload loses shared memory, 430 kB on 5.6.3 and 34 kB on 6.1.4 (issues 3823, 4777).
 pub(super) const KAMAILIO: Preset = Preset {
     target_dir: Some("/etc/kamailio/pbxcert"),
     files: &[FULLCHAIN, group_key("kamailio")],
@@ -87,6 +92,7 @@ pub(super) const KAMAILIO: Preset = Preset {
     tests: false,
     counts_calls: true,
     class: Class::Hot,
+    reloads_per_day: Some(2),
     endpoints: &["sips://127.0.0.1:5061"],
 };
 
@@ -99,6 +105,7 @@ pub(super) const OPENSIPS: Preset = Preset {
     tests: false,
     counts_calls: true,
     class: Class::Restart,
+    reloads_per_day: None,
     endpoints: &["sips://127.0.0.1:5061"],
 };
 
@@ -111,6 +118,7 @@ pub(super) const COTURN: Preset = Preset {
     tests: false,
     counts_calls: false,
     class: Class::Hot,
+    reloads_per_day: None,
     endpoints: &["turns://127.0.0.1:5349"],
 };
 
@@ -123,5 +131,6 @@ pub(super) const JANUS: Preset = Preset {
     tests: false,
     counts_calls: false,
     class: Class::Restart,
+    reloads_per_day: None,
     endpoints: &["wss://127.0.0.1:8989"],
 };

@@ -12,6 +12,7 @@ pub(super) const NGINX: Preset = Preset {
     tests: true,
     counts_calls: false,
     class: Class::Drain,
+    reloads_per_day: None,
     endpoints: &["https://127.0.0.1:443"],
 };
 
@@ -24,6 +25,7 @@ pub(super) const APACHE: Preset = Preset {
     tests: true,
     counts_calls: false,
     class: Class::Drain,
+    reloads_per_day: None,
     endpoints: &["https://127.0.0.1:443"],
 };
 
@@ -36,5 +38,6 @@ pub(super) const HAPROXY: Preset = Preset {
     tests: true,
     counts_calls: false,
     class: Class::Hot,
+    reloads_per_day: None,
     endpoints: &["https://127.0.0.1:443"],
 };

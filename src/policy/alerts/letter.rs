@@ -94,10 +94,7 @@ fn body(draft: &Draft, finding: &Finding, settings: &Settings, now: Timestamp) -
     let zone = &settings.zone;
     let mut parts = Vec::new();
     let mut first = sentence(&finding.text);
-    let stale = span(draft.since, now) >= std::time::Duration::from_secs(60);
-    if stale && !finding.condition.is_news() && finding.condition != Condition::Expiry {
-        first.push_str(&format!(" Since {}.", local(draft.since, zone)));
-    }
+    first.push_str(&how_long(draft, finding, zone, now));
     parts.push(first);
     parts.extend(what_happens(finding, zone, now));
     parts.extend(ways(finding));
@@ -116,6 +113,20 @@ fn body(draft: &Draft, finding: &Finding, settings: &Settings, now: Timestamp) -
     }
     parts.push(foot(draft, settings));
     parts.join("\n\n") + "\n"
+}
+
+/// ` 9 tries since Fri 22 Jan 13:00 CET.`; of what ends, only when something else began.
+fn how_long(draft: &Draft, finding: &Finding, zone: &TimeZone, now: Timestamp) -> String {
+    let fresh = span(draft.since, now) < std::time::Duration::from_secs(60);
+    let ends = finding.condition == Condition::Expiry && finding.since.is_none();
+    if fresh || finding.condition.is_news() || ends {
+        return String::new();
+    }
+    let since = local(draft.since, zone);
+    match finding.tries {
+        Some(tries @ 2..) => format!(" {tries} tries since {since}."),
+        _ => format!(" Since {since}."),
+    }
 }
 
 fn what_happens(finding: &Finding, zone: &TimeZone, now: Timestamp) -> Option<String> {
@@ -189,7 +200,7 @@ fn file_name(name: &str) -> String {
 fn by_when(condition: Condition, by: Timestamp, zone: &TimeZone, now: Timestamp) -> String {
     let (ahead, past) = match condition {
         Condition::RestartAnnounced => ("", "was due "),
-        Condition::TrustChange => ("goes in ", "goes in "),
+        Condition::Hold | Condition::TrustChange => ("goes in ", "goes in "),
         _ => ("ends ", "ended "),
     };
     let word = if by <= now { past } else { ahead };

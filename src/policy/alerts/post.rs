@@ -77,9 +77,12 @@ pub fn dead(name: &str, state: &ChannelState, waiting: usize) -> Option<Finding>
     Some(finding)
 }
 
-/// The next heartbeat: hourly, and at once after a clock that went back.
-pub fn beats_at(last: Option<Timestamp>, now: Timestamp) -> Timestamp {
-    last.and_then(|last| holds_until(last, HOUR, now)).unwrap_or(now)
+/// Between two heartbeats.
+pub const BEAT: Duration = HOUR;
+
+/// The next heartbeat: `every` so often, and at once after a clock that went back.
+pub fn beats_at(last: Option<Timestamp>, every: Duration, now: Timestamp) -> Timestamp {
+    last.and_then(|last| holds_until(last, every, now)).unwrap_or(now)
 }
 
 #[cfg(test)]

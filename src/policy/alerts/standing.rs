@@ -36,14 +36,15 @@ pub(super) fn of(finding: &Finding, since: Timestamp, now: Timestamp) -> Standin
         Condition::Fault | Condition::StoreDamage => {
             patient(severe(finding), MINUTE * 10, since, now)
         }
+        Condition::RestartAnnounced => in_time(finding.by, now),
         Condition::ChannelDead
         | Condition::Clock
         | Condition::ConfigDegraded
         | Condition::Drift
         | Condition::DropAccepted
         | Condition::DropRefused
+        | Condition::Hold
         | Condition::Mode
-        | Condition::RestartAnnounced
         | Condition::TrustChange => louder(at_once(severe(finding)), ladder),
     }
 }
@@ -58,6 +59,15 @@ fn severe(finding: &Finding) -> Level {
 
 fn at_once(level: Level) -> Standing {
     Standing { level: Some(level), rung: 0, changes_at: None }
+}
+
+/// News of what will happen must not wait for the end of the quiet hours when it happens before.
+fn in_time(by: Option<Timestamp>, now: Timestamp) -> Standing {
+    let soon = by.map(|by| before(by, DAY / 2));
+    match soon.filter(|soon| now < *soon) {
+        Some(soon) => Standing { changes_at: Some(soon), ..at_once(Level::Warning) },
+        None => at_once(Level::Urgent),
+    }
 }
 
 /// What is often gone at the next try is told when it is not.
@@ -280,5 +290,16 @@ mod tests {
         }
         assert_eq!(levels.first(), Some(&Some(Level::Warning)));
         assert_eq!(levels.last(), Some(&Some(Level::Critical)));
+    }
+
+    #[test]
+    fn news_of_a_restart_waits_for_no_morning_after_it() {
+        let mut restart =
+            Finding::new(Condition::RestartAnnounced, "sip", Severity::Warning, "", "");
+        restart.by = Some(day(2.0));
+        let level = |now| of(&restart, day(0.0), now).level;
+        assert_eq!(level(day(0.0)), Some(Level::Warning));
+        assert_eq!(of(&restart, day(0.0), day(0.0)).changes_at, Some(day(1.5)));
+        assert_eq!(level(day(1.5)), Some(Level::Urgent));
     }
 }

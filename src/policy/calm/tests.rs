@@ -18,11 +18,13 @@ fn spec(class: Class) -> ServiceSpec {
         recover: None,
         busy: Some(vec!["/bin/true".to_owned()]),
         class,
+        reloads_per_day: None,
         calm: Calm::default(),
         exec_prefix: Vec::new(),
         clients: Vec::new(),
         sip_domains: Vec::new(),
         strict_lint: false,
+        after: Vec::new(),
         endpoints: Vec::new(),
         proof_timeout: HOUR,
         hook_timeout: HOUR,
@@ -149,6 +151,12 @@ fn where_nothing_is_served_the_next_night_will_do() {
     let Leave::Later(Some(_), why) = leave(first, noon) else { panic!("calls are up") };
     assert_eq!(why, "waits: 2 calls are up; it happens anyway at 2026-12-02 03:00 UTC");
     assert_eq!(leave(first, at("2026-12-02T03:00Z")), Leave::Given);
+    let mut windowed = restart.clone();
+    windowed.calm.windows = vec![Window { days: [true; 7], from: 1320, to: 300 }];
+    let idle = Case { old: None, calls: up(0, noon), ..case(&windowed) };
+    assert_eq!(leave(idle, noon), Leave::Given, "nobody is served, and nobody speaks");
+    let unseen = Case { unknown: true, ..idle };
+    assert!(matches!(leave(unseen, noon), Leave::Later(..)), "nobody has looked");
     let mut mute = spec(Class::Restart);
     mute.busy = None;
     let first = Case { spec: &mute, ..first };

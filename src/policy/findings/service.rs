@@ -1,6 +1,9 @@
 //! What is wrong with a service.
 
+use jiff::Timestamp;
+
 use crate::config::ServiceSpec;
+use crate::config::calm::Disruptive;
 use crate::policy::plan::{Wait, Why};
 use crate::state::{Condition, Finding, Next, PairState, ServiceState, Severity, Step};
 
@@ -17,12 +20,52 @@ pub fn service(spec: &ServiceSpec, state: &ServiceState, wait: Option<&Wait>) ->
         };
         finding.next = next.map(|at| Next { what: what.to_owned(), at: Some(at) });
     }
-    if let Some(Wait { why: Why::Person(text), .. }) = wait
-        && findings.is_empty()
-    {
-        findings.push(drift(spec, text));
+    match wait {
+        Some(Wait { why: Why::Person(text), .. }) if findings.is_empty() => {
+            findings.push(drift(spec, text));
+        }
+        Some(Wait { why: Why::Lint(text), until }) => findings.push(strict(spec, text, *until)),
+        _ => {}
     }
+    findings.extend(announced(spec, state));
     findings
+}
+
+/// A reload that will end calls, until it has brought in what it was announced for: news.
+fn announced(spec: &ServiceSpec, state: &ServiceState) -> Option<Finding> {
+    let announced = state.announced.as_ref()?;
+    let waits = |certificate: &String, revision: u64| {
+        let there = state.pairs.get(certificate).and_then(|pair| pair.revision);
+        there.is_none_or(|there| there < revision)
+    };
+    let waiting = announced.revisions.iter().filter(|(name, revision)| waits(name, **revision));
+    let certificates: Vec<&str> = waiting.map(|(name, _)| name.as_str()).collect();
+    if certificates.is_empty() {
+        return None;
+    }
+    let (name, users) = (&spec.name, super::users(spec));
+    let text = format!(
+        "{name} takes its new certificate ({}) only with a restart, which ends calls",
+        certificates.join(", ")
+    );
+    let title = format!("{name} restarts");
+    let mut finding =
+        Finding::new(Condition::RestartAnnounced, name, Severity::Warning, title, text);
+    finding.since = Some(announced.at);
+    finding.by = Some(announced.takes_place);
+    finding.consequence = Some(format!("calls that are up then drop: {users}"));
+    finding.ways = vec![
+        format!("choose a quiet minute before that: pbxcert deploy {name}"),
+        format!(
+            "choose other hours: deploy-window of {name} in pbxcert.toml, or disruptive = \"never\" \
+             to do it by hand; then: systemctl reload pbxcert"
+        ),
+    ];
+    if spec.busy.is_some() && spec.calm.disruptive != Disruptive::Never {
+        let what = "it restarts earlier when no call is up".to_owned();
+        finding.next = Some(Next { what, at: None });
+    }
+    Some(finding)
 }
 
 fn of_pair(spec: &ServiceSpec, certificate: &str, pair: &PairState) -> Option<Finding> {
@@ -41,7 +84,7 @@ fn of_pair(spec: &ServiceSpec, certificate: &str, pair: &PairState) -> Option<Fi
         Step::RolledBack | Step::RollingBack => (
             Condition::RolledBack,
             Severity::Warning,
-            format!("new certificate of {name} taken back"),
+            format!("{name} broke with its new certificate, old one is back"),
             format!(
                 "the new certificate of {certificate} broke {name}; the old one is back and in \
                  service. What was seen: {problem}"
@@ -101,8 +144,8 @@ fn ways(spec: &ServiceSpec, certificate: &str, condition: Condition) -> Vec<Stri
             ways
         }
         Condition::RolledBack => vec![
-            format!("see what {name} says in its log at that time, correct it; then: {deploy}"),
-            format!("keep the old one for now: pbxcert rollback {certificate}"),
+            format!("see in the log of {name} what it did not like, correct that; then: {deploy}"),
+            format!("stop further tries, keep the old one for now: pbxcert rollback {certificate}"),
         ],
         Condition::NotTaken => {
             let reload = reload.map_or_else(
@@ -114,8 +157,26 @@ fn ways(spec: &ServiceSpec, certificate: &str, condition: Condition) -> Vec<Stri
         Condition::Unproved => {
             vec![format!("start {name}, if it should run; then: pbxcert verify")]
         }
-        _ => vec![format!("remove the cause; then: {deploy}")],
+        _ => vec![format!("remove the cause that is named above; then: {deploy}")],
     }
+}
+
+/// Phones might not trust what is new, and `strict-lint` leaves that to a person.
+fn strict(spec: &ServiceSpec, text: &str, until: Option<Timestamp>) -> Finding {
+    let name = &spec.name;
+    let mut finding = Finding::new(
+        Condition::TrustChange,
+        name,
+        Severity::Warning,
+        format!("new certificate of {name} is held back"),
+        text,
+    );
+    finding.next = until.map(|at| Next { what: "it goes in".to_owned(), at: Some(at) });
+    finding.ways = vec![
+        "make the certificate one that they accept, as the remark says".to_owned(),
+        format!("if they accept it after all: pbxcert deploy {name}"),
+    ];
+    finding
 }
 
 /// The files hold something that somebody put there on purpose.

@@ -222,6 +222,7 @@ impl Case<'_> {
             early: matches!(reason, Reason::Changed(_) | Reason::Forced | Reason::RenewalInfo),
             begun: self.resumable().is_some_and(|order| order.sent),
             confirmed: self.seen.state.over_budget,
+            late: newest.is_none_or(|newest| in_emergency(newest.leaf.validity, self.now)),
         };
         let exempt = budget::exempt(order, self.issuer, &self.seen.ledger, self.now);
         Order { exempt, ..order }

@@ -1,27 +1,36 @@
 //! The next step of a service.
 
+mod ahead;
+mod budget;
 mod damage;
+mod drift;
+mod hold;
+mod old;
 mod placeholder;
 mod rest;
+mod strict;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use self::budget::{reload_budget, spared};
 use self::damage::{damaged, quiet_at};
+use self::drift::foreign_leaf;
+pub use self::hold::held_until;
+use self::old::Old;
 use self::rest::{joined, look_at};
 use super::{DeployReason, ServiceAction, Wait, Why};
-use crate::cert::{Leaf, Validity, span};
+use crate::cert::span;
 use crate::config::ServiceSpec;
 use crate::config::kind::Class;
 use crate::policy::calm::{self, Leave};
-use crate::policy::schedule::{
-    DAY, HOUR, MINUTE, Seed, after, before, date, frees_at, holds_until,
-};
-use crate::state::{FilesSeen, PairSeen, Revision, ServiceSeen, Step};
+use crate::policy::schedule::{DAY, HOUR, MINUTE, Seed, date, holds_until};
+use crate::policy::trust::{self, Judgement};
+use crate::state::{PairSeen, Revision, ServiceSeen, Step};
 
-/// The one next step of a service: first what was cut off, then what is damaged, then what is new,
-/// then a look at what is served.
+/// The one next step of a service: first what was cut off, then what is damaged, then what
+/// came from outside, then what is new, then a look at what is served.
 pub fn next_service(
     spec: &ServiceSpec,
     seen: &ServiceSeen,
@@ -37,6 +46,9 @@ pub fn next_service(
     let (certificates, mut waits) = damaged(seen, now);
     if !certificates.is_empty() {
         return ServiceAction::Mend { certificates };
+    }
+    if let Some(certificate) = drift::adopted(seen, now) {
+        return ServiceAction::Adopt { certificate };
     }
     match deploy(spec, seen, now) {
         Ok(action) => return action,
@@ -68,7 +80,7 @@ fn deploy(
     let mut waits = Vec::new();
     let mut uploaded = false;
     for pair in &seen.pairs {
-        match candidate(pair, seen, now) {
+        match candidate(spec, pair, seen, now) {
             Candidate::Ready(number, reason) => {
                 uploaded |= is_fresh_upload(pair, reason);
                 ready.push(((pair.certificate.clone(), number), reason));
@@ -78,7 +90,8 @@ fn deploy(
         }
     }
     let reasons: Vec<DeployReason> = ready.iter().map(|(_, reason)| *reason).collect();
-    let strongest = [DeployReason::Forced, DeployReason::Newer, DeployReason::Retry];
+    let strongest =
+        [DeployReason::Forced, DeployReason::Newer, DeployReason::Retry, DeployReason::PutBack];
     let Some(reason) = strongest.into_iter().find(|reason| reasons.contains(reason)) else {
         return Err(waits);
     };
@@ -142,29 +155,48 @@ enum Candidate {
     Settled,
 }
 
+/// Whether a revision of a pair is to be deployed now: the newest; where that has to wait, the one
+/// that belongs there and was replaced from outside.
+fn candidate(spec: &ServiceSpec, pair: &PairSeen, seen: &ServiceSeen, now: Timestamp) -> Candidate {
+    match newest(spec, pair, seen, now) {
+        Candidate::Later(wait) => drift::put_back(pair, now)
+            .map_or(Candidate::Later(wait), |n| Candidate::Ready(n, DeployReason::PutBack)),
+        settled_or_ready => settled_or_ready,
+    }
+}
+
 /// Whether the newest revision of a pair is to be deployed now.
-///
-/// The guard against a changed trust (another root, a longer chain ...), windows, freezes and busy
-/// services will stand here, after the dates: each gives another `Later`.
-fn candidate(pair: &PairSeen, seen: &ServiceSeen, now: Timestamp) -> Candidate {
+fn newest(spec: &ServiceSpec, pair: &PairSeen, seen: &ServiceSeen, now: Timestamp) -> Candidate {
     let Some(newest) = &pair.newest else {
         return Candidate::Later(Wait { until: None, why: Why::NoCertificate });
     };
     let old = Old::of(pair, seen, newest);
-    if let Some(candidate) = instead(pair, newest, old, now) {
+    if let Some(candidate) = hold::instead(pair, newest, old, now) {
         return candidate;
     }
-    let Some(reason) = wanted(pair, newest) else { return Candidate::Settled };
-    let at_once = reason == DeployReason::Forced || is_fresh_upload(pair, reason);
+    let Some(mut reason) = wanted(pair, newest) else { return Candidate::Settled };
+    let forced = reason == DeployReason::Forced;
+    let uploaded = is_fresh_upload(pair, reason);
+    let at_once = forced || uploaded;
     let automatic = || {
-        foreign(pair, newest, now)
-            .or_else(|| young(pair, newest, old, now))
+        drift::left_alone(pair, newest, now)
+            .or_else(|| ahead::young(spec, pair, newest, old, now))
+            .or_else(|| strict::held_back(spec, pair, newest, old, now))
+            .or_else(|| ahead::comes_first(spec, pair, newest, old, seen, now))
             .or_else(|| backing_off(pair, now))
             .or_else(|| reload_budget(pair, newest, seen, now))
+            .or_else(|| spared(spec, seen, old, now))
     };
-    let wait = held(pair, newest, old, now)
+    let trust = trust::judge(spec, pair, seen, now);
+    if trust == Judgement::Late && forced {
+        // A wish that was not about this: windows and calls count.
+        reason = DeployReason::Newer;
+    }
+    let wait = hold::held(pair, newest, old, now)
         .or_else(|| dates(pair, newest, now))
         .or_else(|| placeholder::kept_back(pair, newest, seen, now))
+        // Whoever uploads has chosen the CA.
+        .or_else(|| if uploaded { None } else { doubted(pair, newest, &trust) })
         .or_else(|| quiet_at(pair, now).map(|at| Wait { until: Some(at), why: Why::Quiet }))
         .or_else(|| if at_once { None } else { automatic() });
     wait.map_or(Candidate::Ready(newest.number, reason), Candidate::Later)
@@ -174,6 +206,28 @@ fn candidate(pair: &PairSeen, seen: &ServiceSeen, now: Timestamp) -> Candidate {
 /// hold, the dates, files that are being written, and calls.
 fn is_fresh_upload(pair: &PairSeen, reason: DeployReason) -> bool {
     reason == DeployReason::Newer && pair.newest.as_ref().is_some_and(Revision::is_upload)
+}
+
+/// Phones might not trust it as they trust the one that is served.
+fn doubted(pair: &PairSeen, newest: &Revision, trust: &Judgement) -> Option<Wait> {
+    let (number, name) = (newest.number, &pair.certificate);
+    match trust {
+        Judgement::Given | Judgement::Late => None,
+        Judgement::Unseen => {
+            let text = format!("the endpoints of {name} are looked at before anything is changed");
+            Some(Wait { until: None, why: Why::NotDue(text) })
+        }
+        Judgement::Doubted(doubted) => {
+            let changes: Vec<String> = doubted.changes.iter().map(ToString::to_string).collect();
+            let text = format!(
+                "revision {number} of {name} waits for `pbxcert approve {name}`, because {}; it goes \
+                 in at {}",
+                changes.join(", "),
+                date(doubted.until)
+            );
+            Some(Wait { until: Some(doubted.until), why: Why::Approval(text) })
+        }
+    }
 }
 
 /// Why the newest revision is wanted; `None` when it is where it belongs.
@@ -188,51 +242,10 @@ fn wanted(pair: &PairSeen, newest: &Revision) -> Option<DeployReason> {
     }
     let settled = matches!(state.step, Step::Proved | Step::Unproved);
     // A higher number is there: the store lost files, and an older revision is no progress.
-    let untouched = there > newest.number || settled && foreign_leaf(pair).is_none();
-    (!untouched).then_some(DeployReason::Retry)
-}
-
-/// A person went back to an older revision, which is not in service yet.
-fn instead(pair: &PairSeen, newest: &Revision, old: Old, now: Timestamp) -> Option<Candidate> {
-    held(pair, newest, old, now)?;
-    let state = &pair.state;
-    let number = state.hold.as_ref()?.instead?;
-    let there = state.revision == Some(number)
-        && matches!(state.step, Step::Proved | Step::Unproved | Step::NotTaken);
-    if there && !state.forced {
+    if there > newest.number || settled && foreign_leaf(pair).is_none() {
         return None;
     }
-    if state.forced {
-        return Some(Candidate::Ready(number, DeployReason::Forced));
-    }
-    Some(
-        backing_off(pair, now)
-            .map_or(Candidate::Ready(number, DeployReason::Retry), Candidate::Later),
-    )
-}
-
-/// A person's will, until 48 hours before what is served instead ends: expired is worse.
-fn held(pair: &PairSeen, newest: &Revision, old: Old, now: Timestamp) -> Option<Wait> {
-    let hold = pair.state.hold.as_ref().filter(|hold| hold.refused >= newest.number)?;
-    let until = match old {
-        Old::Ends(old) if old.not_after < newest.leaf.validity.not_after => {
-            Some(before(old.not_after, DAY * 2))
-        }
-        _ => None,
-    };
-    if until.is_some_and(|until| until <= now) {
-        return None;
-    }
-    let stays = hold.instead.map(|n| format!("; revision {n} stays")).unwrap_or_default();
-    let text = format!(
-        "revision {} of {} is held back by {} since {}{stays}; `pbxcert release {}` ends it",
-        hold.refused,
-        pair.certificate,
-        hold.by,
-        date(hold.at),
-        pair.certificate
-    );
-    Some(Wait { until, why: Why::Held(text) })
+    Some(if settled { DeployReason::PutBack } else { DeployReason::Retry })
 }
 
 /// Nobody is served by a certificate that is not valid yet, or not any more.
@@ -248,60 +261,6 @@ fn dates(pair: &PairSeen, newest: &Revision, now: Timestamp) -> Option<Wait> {
         let end = date(validity.not_after);
         let text = format!("revision {number} of {name} ended at {end}; waiting for a newer one");
         Wait { until: None, why: Why::NotDue(text) }
-    })
-}
-
-/// A readable pair that is not ours lies at the targets: somebody put it there on purpose, so it is
-/// left alone until a day before it ends.
-fn foreign(pair: &PairSeen, newest: &Revision, now: Timestamp) -> Option<Wait> {
-    let leaf = foreign_leaf(pair)?;
-    let end = leaf.validity.not_after;
-    let until = before(end, DAY);
-    if until <= now && end < newest.leaf.validity.not_after {
-        return None;
-    }
-    let text = format!(
-        "the files of {} hold a certificate from outside that ends at {}; it is left alone until a \
-         day before (`pbxcert deploy` puts ours back)",
-        pair.certificate,
-        date(end)
-    );
-    Some(Wait { until: (now < until).then_some(until), why: Why::Person(text) })
-}
-
-/// The leaf at the targets when it is neither ours nor what a rollback put back.
-fn foreign_leaf(pair: &PairSeen) -> Option<&Leaf> {
-    let FilesSeen::Foreign(leaf) = &pair.files else { return None };
-    let put_back = matches!(pair.state.step, Step::RolledBack | Step::Stuck)
-        && pair
-            .state
-            .saved
-            .as_ref()
-            .and_then(|saved| saved.leaf.as_ref())
-            .is_some_and(|saved| saved.fingerprint == leaf.fingerprint);
-    let newest = pair.newest.as_ref().is_some_and(|n| n.leaf.fingerprint == leaf.fingerprint);
-    (!put_back && !newest).then_some(leaf)
-}
-
-/// Clients whose clock is behind refuse a certificate that is too young; while the old one is good
-/// for two more days the new one can wait for them.
-fn young(pair: &PairSeen, newest: &Revision, old: Old, now: Timestamp) -> Option<Wait> {
-    let validity = newest.leaf.validity;
-    let age = match old {
-        Old::Ends(old) if before(old.not_after, DAY * 2) > now => pair.min_age,
-        Old::Ends(_) | Old::Nothing => return None,
-        Old::Unknown => pair.min_age.min(validity.lifetime() / 8),
-    };
-    let until = after(validity.not_before, age);
-    let latest = if let Old::Ends(old) = old { before(old.not_after, DAY * 2) } else { until };
-    (now < until).then(|| {
-        let text = format!(
-            "revision {} of {} is deployed when it is older, at {}",
-            newest.number,
-            pair.certificate,
-            date(until)
-        );
-        Wait { until: Some(until.min(latest)), why: Why::NotDue(text) }
     })
 }
 
@@ -323,73 +282,6 @@ fn backing_off(pair: &PairSeen, now: Timestamp) -> Option<Wait> {
     let text = format!("{}: {problem}; next try at {}", pair.certificate, date(until));
     let why = if state.step == Step::Stuck { Why::Person(text) } else { Why::BackOff(text) };
     Some(Wait { until: Some(until), why })
-}
-
-/// 3 automatic tries per revision and day, at least an hour apart after the second.
-fn reload_budget(
-    pair: &PairSeen,
-    newest: &Revision,
-    seen: &ServiceSeen,
-    now: Timestamp,
-) -> Option<Wait> {
-    let tries = || {
-        let this = |name: &str| name == pair.certificate;
-        seen.reloads
-            .iter()
-            .filter(|reload| !reload.by_hand)
-            .filter(move |r| r.revisions.iter().any(|(n, rev)| this(n) && *rev == newest.number))
-            .map(|reload| reload.at)
-    };
-    let day = frees_at(tries(), 3, DAY, now);
-    let apart = frees_at(tries(), 2, DAY, now)
-        .and_then(|_| tries().filter_map(|at| holds_until(at, HOUR, now)).max());
-    let until = day.max(apart)?;
-    let text = format!(
-        "revision {} of {} was tried {} times within a day; next try at {}",
-        newest.number,
-        pair.certificate,
-        tries().filter(|at| holds_until(*at, DAY, now).is_some()).count(),
-        date(until)
-    );
-    Some(Wait { until: Some(until), why: Why::Budget(text) })
-}
-
-/// What is served, or lies there, in place of the newest revision.
-#[derive(Clone, Copy, Debug)]
-enum Old {
-    /// A certificate for one of these names was seen, with these dates; of several the one that ends
-    /// (or ended) first.
-    Ends(Validity),
-    /// Everybody looked at serves nothing of use, or nothing was ever installed.
-    Nothing,
-    /// Something may be there that nobody has looked at.
-    Unknown,
-}
-
-impl Old {
-    fn of(pair: &PairSeen, seen: &ServiceSeen, newest: &Revision) -> Self {
-        let endpoints: Vec<&String> = seen
-            .endpoints
-            .iter()
-            .filter(|(_, c)| **c == pair.certificate)
-            .map(|(e, _)| e)
-            .collect();
-        let looks: Vec<_> = endpoints.iter().filter_map(|e| seen.seen.get(*e)).collect();
-        let touched = pair.state.revision.is_some()
-            || pair.state.saved.as_ref().is_some_and(|saved| saved.existed);
-        if looks.len() < endpoints.len() || endpoints.is_empty() && touched {
-            return Self::Unknown;
-        }
-        let names = &newest.leaf.identifiers;
-        let of_use = |leaf: &&Leaf| {
-            leaf.identifiers.iter().any(|held| names.iter().any(|name| held.covers(name)))
-        };
-        // What a placeholder serves nobody can use: nothing is lost with it.
-        let leaves = looks.iter().filter_map(|served| served.leaf()).filter(of_use);
-        let leaves = leaves.filter(|leaf| newest.is_placeholder() || !leaf.is_placeholder());
-        let first = leaves.map(|leaf| leaf.validity).min_by_key(|validity| validity.not_after);
-        first.map_or(Self::Nothing, Self::Ends)
-    }
 }
 
 /// An automatic reload follows the last one of its service by at least this.

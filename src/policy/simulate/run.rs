@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{Entry, Failed, NoProgress, Outcomes, Scene};
 use crate::cert::{Fingerprint, Leaf, PLACEHOLDER, Validity};
+use crate::config::{ServiceSpec, in_order};
 use crate::policy::plan::{self, Action, Reason, Wait};
 use crate::policy::remember;
 use crate::policy::schedule::{HOUR, Seed, after, date};
@@ -58,13 +59,23 @@ impl<'a> Run<'a> {
                 committed |= self.newest(index) != before;
             }
         }
-        for index in 0..self.scene.services.len() {
+        for index in self.in_order() {
+            let before = self.timeline.len();
             if committed || due(self.wakes[certificates + index]) {
                 self.wakes[certificates + index] = self.service(index, now)?;
             }
+            // Whoever waits for it looks again.
+            committed |= self.timeline.len() > before;
         }
         let wake = self.wakes.iter().flatten().min().copied();
         Ok(self.outcomes.sleep(wake, now))
+    }
+
+    /// The services, each behind those that it comes after.
+    fn in_order(&self) -> Vec<usize> {
+        let services: Vec<_> = self.scene.services.iter().map(|scene| &scene.spec).collect();
+        let place = |spec: &ServiceSpec| services.iter().position(|s| s.name == spec.name);
+        in_order(&services).into_iter().filter_map(place).collect()
     }
 
     fn newest(&self, index: usize) -> Option<u64> {
@@ -220,6 +231,7 @@ impl<'a> Run<'a> {
             key: Some(wish.key),
             server_auth: true,
             client_auth: false,
+            key_encipherment: Some(true),
             is_ca: false,
             authority_key: Some("00".to_owned()),
         };
@@ -239,6 +251,9 @@ impl<'a> Run<'a> {
         let pairs = self.scene.services.iter_mut().flat_map(|service| &mut service.seen.pairs);
         for pair in pairs.filter(|pair| pair.certificate == name) {
             pair.newest = Some(revision.clone());
+            if let Some(trust) = &mut pair.trust {
+                trust.newest = self.outcomes.chain(now).or(trust.newest.take());
+            }
         }
         number
     }

@@ -7,10 +7,12 @@ use jiff::Timestamp;
 use super::run::{MOST_STEPS, Run, ahead};
 use super::{Entry, NoProgress, ServiceScene};
 use crate::cert::Leaf;
+use crate::cert::top::Top;
 use crate::policy::plan::{self, DeployReason, ServiceAction};
 use crate::policy::schedule::{DAY, WEEK, date, holds_until};
 use crate::state::{
-    Announcement, Answer, Calls, FilesSeen, Promotion, ReloadRecord, Served, ServiceSeen, Step,
+    Ahead, Announcement, Answer, Calls, FilesSeen, Promotion, ReloadRecord, Served, ServiceSeen,
+    Step,
 };
 
 impl Run<'_> {
@@ -23,6 +25,7 @@ impl Run<'_> {
         let object = self.scene.services[index].spec.name.clone();
         let mut last = None;
         for _ in 0..MOST_STEPS {
+            self.look_ahead(index);
             let this = &self.scene.services[index];
             let action = plan::next_service(&this.spec, &this.seen, self.seed, now);
             let (what, why) = match &action {
@@ -33,6 +36,11 @@ impl Run<'_> {
                         Some(Announcement { at: now, takes_place: *takes_place, revisions });
                     let what = format!("announced for {}", date(*takes_place));
                     (what, "a reload ends calls".to_owned())
+                }
+                ServiceAction::Adopt { certificate } => {
+                    let seen = &mut self.scene.services[index].seen;
+                    mend(seen, std::slice::from_ref(certificate), now);
+                    (format!("{certificate} adopted"), "it came from outside".to_owned())
                 }
                 ServiceAction::CountCalls => {
                     let count = self.outcomes.calls(&object, now);
@@ -62,6 +70,24 @@ impl Run<'_> {
             last = Some(action);
         }
         Err(NoProgress { object, action: format!("{last:?}"), at: now })
+    }
+
+    /// How far those are that come before it.
+    fn look_ahead(&mut self, index: usize) {
+        let spec = &self.scene.services[index].spec;
+        let mut ahead = Vec::new();
+        let first = |scene: &&ServiceScene| spec.after.contains(&scene.spec.name);
+        for scene in self.scene.services.iter().filter(first) {
+            for pair in &scene.seen.pairs {
+                ahead.push(Ahead {
+                    service: scene.spec.name.clone(),
+                    certificate: pair.certificate.clone(),
+                    revision: pair.state.revision,
+                    step: pair.state.step,
+                });
+            }
+        }
+        self.scene.services[index].seen.ahead = ahead;
     }
 
     fn deploy(
@@ -100,7 +126,9 @@ impl Run<'_> {
             let Some(leaf) = pair.newest.as_ref().map(|newest| newest.leaf.clone()) else {
                 continue;
             };
+            let top = pair.trust.as_ref().and_then(|trust| trust.newest.clone());
             pair.files = FilesSeen::AsInstalled;
+            pair.in_place = Some(leaf.validity);
             pair.state.forced = false;
             pair.state.retry_at = None;
             (pair.state.revision, pair.state.step) = (Some(number), step);
@@ -114,7 +142,7 @@ impl Run<'_> {
                     endpoints: endpoints.clone(),
                 });
                 for endpoint in endpoints {
-                    seen.seen.insert(endpoint, serving(&leaf, now));
+                    seen.seen.insert(endpoint, serving(&leaf, top.clone(), now));
                 }
             }
         }
@@ -122,9 +150,9 @@ impl Run<'_> {
     }
 }
 
-fn serving(leaf: &Leaf, now: Timestamp) -> Served {
-    let chain = vec![leaf.fingerprint];
-    let answer = Answer::Certificate { leaf: Box::new(leaf.clone()), chain, unfinished: None };
+fn serving(leaf: &Leaf, top: Option<Top>, now: Timestamp) -> Served {
+    let (chain, leaf) = (vec![leaf.fingerprint], Box::new(leaf.clone()));
+    let answer = Answer::Certificate { leaf, chain, top, unfinished: None };
     Served { at: now, answer, protocol: None, options: None }
 }
 

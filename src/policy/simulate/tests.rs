@@ -1,4 +1,5 @@
 mod placeholder;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,8 +26,12 @@ fn scene(lifetime: Duration, issuer: IssuerSpec) -> Scene {
         certificate: "pbx".to_owned(),
         newest: Some(newest),
         min_age: Duration::ZERO,
+        root: None,
         state: PairState { step: Step::Proved, revision: Some(1), ..PairState::default() },
         files: FilesSeen::AsInstalled,
+        in_place: None,
+        outside_is_sound: false,
+        trust: None,
     };
     Scene {
         certificates: vec![CertScene { spec: spec(), issuer, seen }],
@@ -40,8 +45,12 @@ fn empty(issuer: IssuerSpec) -> Scene {
         certificate: "pbx".to_owned(),
         newest: None,
         min_age: Duration::ZERO,
+        root: None,
         state: PairState::default(),
         files: FilesSeen::Untouched,
+        in_place: None,
+        outside_is_sound: false,
+        trust: None,
     };
     let certificate = CertScene { spec: spec(), issuer, seen: Observed::default() };
     Scene { certificates: vec![certificate], services: vec![web(pair, None)] }
@@ -59,10 +68,12 @@ fn web(pair: PairSeen, serves: Option<&Leaf>) -> ServiceScene {
         recover: None,
         busy: None,
         class: crate::config::kind::Class::Hot,
+        reloads_per_day: None,
         exec_prefix: Vec::new(),
         clients: Vec::new(),
         sip_domains: Vec::new(),
         strict_lint: false,
+        after: Vec::new(),
         calm: crate::config::calm::Calm::default(),
         endpoints: Vec::new(),
         proof_timeout: MINUTE,
@@ -80,6 +91,7 @@ fn web(pair: PairSeen, serves: Option<&Leaf>) -> ServiceScene {
         by_hand: false,
         calls: None,
         announced: None,
+        ahead: Vec::new(),
     };
     ServiceScene { spec, seen }
 }
@@ -531,31 +543,36 @@ proptest! {
         (days, _) in lifetimes(),
         mut jumps in proptest::collection::vec(jump(), 1..6),
     ) {
-        let lifetime = DAY * days;
         jumps.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut jumps: Vec<_> = jumps.into_iter().map(|(d, by, t)| (day(d), by, t)).collect();
-        // In the end it is right again; then everything has to be as it should be again within
-        // what the limits can ask: twice their longest span, 14 days.
-        jumps.push((day(61.0), 0, true));
-        let until = after(day(61.0), WEEK * 2 + lifetime);
-        let mut clocks = Clocks {
-            lifetime,
-            truth: day(0.0),
-            until,
-            jumps,
-            done: 0,
-            orders: 0,
-            failing: false,
-        };
-        let mut scene = scene(lifetime, issuer_for(days));
-        let timeline = simulate(&mut scene, &seed(), &mut clocks, day(0.0))?;
-        let leaf = held(&scene);
-        prop_assert!(leaf.validity.not_after > until, "{:?}", &timeline[timeline.len() - 8..]);
-        let served = scene.services[0].seen.seen[ENDPOINT].leaf().unwrap();
-        prop_assert_eq!(served.fingerprint, leaf.fingerprint);
-        // Neither did it order in circles.
-        prop_assert!(clocks.orders <= 400, "{} orders", clocks.orders);
+        wedged_by(days, &jumps)?;
     }
+}
+
+#[test]
+fn a_clock_that_was_ahead_and_then_in_the_past_wedges_nothing() {
+    let jumps = [(17.41327208387389, 3_060_293, false), (41.138413768796326, -IN_2038, false)];
+    wedged_by(6, &jumps).unwrap();
+}
+
+/// Lives through these jumps: on which day, how far the clock is ahead then, whether it is trusted.
+fn wedged_by(days: u32, jumps: &[(f64, i64, bool)]) -> Result<(), TestCaseError> {
+    let lifetime = DAY * days;
+    let mut jumps: Vec<_> = jumps.iter().map(|(d, by, t)| (day(*d), *by, *t)).collect();
+    // In the end it is right again; then everything has to be as it should be again within
+    // what the limits can ask: twice their longest span, 14 days.
+    jumps.push((day(61.0), 0, true));
+    let until = after(day(61.0), WEEK * 2 + lifetime);
+    let mut clocks =
+        Clocks { lifetime, truth: day(0.0), until, jumps, done: 0, orders: 0, failing: false };
+    let mut scene = scene(lifetime, issuer_for(days));
+    let timeline = simulate(&mut scene, &seed(), &mut clocks, day(0.0))?;
+    let leaf = held(&scene);
+    prop_assert!(leaf.validity.not_after > until, "{:?}", &timeline[timeline.len() - 8..]);
+    let served = scene.services[0].seen.seen[ENDPOINT].leaf().unwrap();
+    prop_assert_eq!(served.fingerprint, leaf.fingerprint);
+    // Neither did it order in circles.
+    prop_assert!(clocks.orders <= 400, "{} orders", clocks.orders);
+    Ok(())
 }
 
 // ---------------------------------------------------------------- calls
@@ -609,4 +626,46 @@ fn a_year_of_a_hot_service_never_waits() {
     let mut outcomes = AlwaysBusy { until: day(365.0), deployed: Vec::new() };
     simulate(&mut scene, &seed(), &mut outcomes, day(0.0)).unwrap();
     assert!(outcomes.deployed.iter().all(|(_, left)| left.is_some_and(|left| left > DAY * 20)));
+}
+
+/// The service `sip` never takes anything.
+struct OneRefuses {
+    until: Timestamp,
+    deployed: Vec<(String, Timestamp)>,
+}
+
+impl Outcomes for OneRefuses {
+    fn order(
+        &mut self,
+        held: Option<&Leaf>,
+        exempt: bool,
+        now: Timestamp,
+    ) -> Result<Validity, Failed> {
+        AsExpected { until: self.until }.order(held, exempt, now)
+    }
+
+    fn deploy(&mut self, service: &str, _: Option<&Leaf>, now: Timestamp) -> Step {
+        self.deployed.push((service.to_owned(), now));
+        if service == "sip" { Step::NotTaken } else { Step::Proved }
+    }
+
+    fn sleep(&mut self, wake: Option<Timestamp>, _: Timestamp) -> Option<Timestamp> {
+        wake.filter(|wake| *wake <= self.until)
+    }
+}
+
+#[test]
+fn a_year_behind_a_service_that_refuses_everything_ends_in_no_expired_certificate() {
+    let mut scene = scene(DAY * 64, rehearsing());
+    let mut sip = scene.services[0].clone();
+    sip.spec.name = "sip".to_owned();
+    scene.services[0].spec.after = vec!["sip".to_owned()];
+    scene.services.push(sip);
+    let mut outcomes = OneRefuses { until: day(365.0), deployed: Vec::new() };
+    simulate(&mut scene, &seed(), &mut outcomes, day(0.0)).unwrap();
+    let web: Vec<_> = outcomes.deployed.iter().filter(|(name, _)| name == "web").collect();
+    assert!(web.len() >= 5, "{web:?}");
+    for pair in web.windows(2) {
+        assert!(span(pair[0].1, pair[1].1) < DAY * 62, "{pair:?}");
+    }
 }

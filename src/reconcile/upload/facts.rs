@@ -97,9 +97,8 @@ impl Reconciler<'_> {
         Ok(keys.map(|key| OurKey { from: from(&key), key }).collect())
     }
 
-    /// What uploads of a certificate may lead to: this machine's roots, and those of the
-    /// configuration. One that cannot be read trusts nobody, and says so in the log.
-    fn roots(&self, spec: &CertSpec) -> Vec<CertificateDer<'static>> {
+    /// What a certificate may lead to: this machine's roots, and those of the configuration. One that cannot be read trusts nobody, and says so in the log.
+    pub(in crate::reconcile) fn roots(&self, spec: &CertSpec) -> Vec<CertificateDer<'static>> {
         let issuer = spec.issuers.first().and_then(|name| self.config.issuers.get(name));
         let issuer = issuer.and_then(|issuer| issuer.trust_anchor.as_deref());
         let warned = |error: &tls::BadAnchor| tracing::warn!("{error}");

@@ -1,11 +1,8 @@
 //! What an upload leaves behind in the records.
 
-use jiff::Timestamp;
-
 use super::Trouble;
 use crate::cert::bundle::Bundle;
 use crate::config::CertSpec;
-use crate::policy::schedule::{WEEK, holds_until};
 use crate::policy::upload::{Judgement, Verdict};
 use crate::reconcile::{Error, Reconciler};
 use crate::state::upload::{UploadOutcome, UploadRecord};
@@ -103,14 +100,9 @@ fn person(uid: u32) -> String {
     }
 }
 
-/// What is wrong with uploads, as it is remembered.
-pub(in crate::reconcile) fn findings(
-    spec: &CertSpec,
-    state: &CertState,
-    last: Option<&UploadRecord>,
-    now: Timestamp,
-) -> Vec<Finding> {
-    let waiting = state.waiting.as_ref().map(|record| {
+/// That an upload is incomplete.
+pub(in crate::reconcile) fn finding(spec: &CertSpec, state: &CertState) -> Option<Finding> {
+    state.waiting.as_ref().map(|record| {
         let text = format!("an upload for {} is incomplete: {}", spec.name, record.text);
         let title = format!("upload for {} is incomplete", spec.name);
         // Files come one by one: whoever uploads them sees the note beside them.
@@ -118,19 +110,5 @@ pub(in crate::reconcile) fn findings(
             Finding::new(Condition::Fault, &spec.name, Severity::Warning, title, text);
         finding.since = Some(record.at);
         finding
-    });
-    let last = last.filter(|upload| holds_until(upload.at, WEEK, now).is_some());
-    let decided = last.map(|record| {
-        let (condition, severity) = match record.outcome {
-            UploadOutcome::Accepted => (Condition::DropAccepted, Severity::Notice),
-            UploadOutcome::Refused | UploadOutcome::Waiting => {
-                (Condition::DropRefused, Severity::Warning)
-            }
-        };
-        let title = format!("upload for {} {}", spec.name, record.outcome.word());
-        let mut finding = Finding::new(condition, &spec.name, severity, title, record.text.clone());
-        finding.since = Some(record.at);
-        finding
-    });
-    waiting.into_iter().chain(decided).collect()
+    })
 }

@@ -25,6 +25,7 @@ fn spec(root: &Path, names: &[&str]) -> CertSpec {
         issuers: Vec::new(),
         challenges: Vec::new(),
         min_age: std::time::Duration::ZERO,
+        on_trust_change: crate::config::OnTrustChange::Ask,
     }
 }
 

@@ -30,6 +30,7 @@ fn the_smallest_configuration_has_every_default() {
     assert_eq!(certificate.issuers, ["acme"]);
     assert_eq!(certificate.challenges, ["http"]);
     assert_eq!(certificate.min_age, Duration::ZERO);
+    assert_eq!(certificate.on_trust_change, OnTrustChange::Ask);
     assert!(config.services.is_empty());
 }
 
@@ -63,6 +64,21 @@ fn an_issuer_with_its_own_trust_anchor_has_no_limit() {
     assert_eq!(other.rehearsal.as_deref(), Some("https://test.ca/dir"));
     let full = issuer("directory = \"https://acme-v02.api.letsencrypt.org/directory\"");
     assert_eq!(full.weekly_limit, Some(5));
+}
+
+#[test]
+fn a_change_of_trust_is_asked_about_but_not_with_a_ca_of_ones_own() {
+    let stance = |acme: &str, lines: &str| {
+        let acme =
+            format!("[acme]\ndirectory = \"https://ca.lan/dir\"\nagree-to-terms = true\n{acme}\n");
+        let names = "[[certificate]]\nname = \"pbx\"\nnames = [\"pbx.de\"]\n";
+        config(&format!("{acme}{names}{lines}\n")).certificates[0].on_trust_change
+    };
+    let own = "trust-anchor = \"/etc/ca.pem\"";
+    assert_eq!(stance("", ""), OnTrustChange::Ask);
+    assert_eq!(stance(own, ""), OnTrustChange::Go);
+    assert_eq!(stance(own, "on-trust-change = \"ask\""), OnTrustChange::Ask);
+    assert_eq!(stance("", "on-trust-change = \"window\""), OnTrustChange::Window);
 }
 
 #[test]
@@ -237,6 +253,38 @@ fn a_preset_looks_at_each_of_its_certificates() {
     let config = config(&format!("{SOUND}{text}"));
     let names: Vec<_> = config.services[0].endpoints.iter().map(|e| e.sni.clone()).collect();
     assert_eq!(names, [Some("pbx.de".to_owned()), Some("web.de".to_owned())]);
+}
+
+#[test]
+fn several_certificates_have_a_folder_each_and_a_pattern_is_several() {
+    let two = "[[certificate]]\nname = \"tenant-b\"\nnames = [\"b.de\"]\n\
+               [[certificate]]\nname = \"tenant-a\"\nnames = [\"a.de\"]\n[[service]]\n";
+    let service = |lines: &str| config(&format!("{SOUND}{two}{lines}")).services.remove(0);
+    let all = service("kind = \"kamailio\"\ncertificate = [\"tenant-*\", \"pbx\"]\n");
+    assert_eq!(all.certificates, ["pbx", "tenant-b", "tenant-a"]);
+    let paths: Vec<PathBuf> = all.install.values().map(|i| i.targets()[0].0.clone()).collect();
+    let folders = ["pbx", "tenant-a", "tenant-b"];
+    assert_eq!(
+        paths,
+        folders.map(|name| Path::new("/etc/kamailio/pbxcert").join(name).join("fullchain.pem"))
+    );
+    let names: Vec<_> = all.endpoints.iter().map(|e| e.sni.clone().unwrap()).collect();
+    assert_eq!(names, ["pbx.de", "b.de", "a.de"]);
+    // Another may come tomorrow, and nothing may move then.
+    let one = service("kind = \"nginx\"\ncertificate = \"*-a\"\n");
+    assert_eq!(one.certificates, ["tenant-a"]);
+    let path = one.install["tenant-a"].targets()[0].0.clone();
+    assert_eq!(path, Path::new("/etc/nginx/pbxcert/tenant-a/fullchain.pem"));
+    let own = service(
+        "kind = \"custom\"\ncertificate = [\"pbx\", \"tenant-a\"]\ntarget = [\n\
+         { path = \"/a/first.pem\", content = \"combined\", certificate = \"pbx\" },\n\
+         { path = \"/a/second.pem\", content = \"combined\", certificate = \"tenant-a\" },\n\
+         { path = \"/a/{certificate}.crt\", content = \"cert\" },\n]\n",
+    );
+    let paths =
+        |name: &str| own.install[name].targets().into_iter().map(|t| t.0).collect::<Vec<_>>();
+    assert_eq!(paths("pbx"), ["/a/first.pem", "/a/pbx.crt"].map(PathBuf::from));
+    assert_eq!(paths("tenant-a"), ["/a/second.pem", "/a/tenant-a.crt"].map(PathBuf::from));
 }
 
 #[test]

@@ -266,11 +266,49 @@ fn several_certificates_need_places_of_their_own() {
     let both = "certificate = [\"pbx\", \"web\"]\n";
     let told = problem(&format!("{two}kind = \"nginx\"\n"));
     assert!(told.contains("say which it uses of \"pbx\" and \"web\""), "{told}");
-    let told = problem(&format!("{two}kind = \"nginx\"\n{both}"));
-    assert!(told.contains("target-dir = \"/etc/nginx/pbxcert/{certificate}\""), "{told}");
+    let told = problem(&format!("{two}kind = \"nginx\"\n{both}target-dir = \"/a/b\"\n"));
+    assert!(told.contains("target-dir = \"/a/b/{certificate}\""), "{told}");
+    let told = problem(&format!("{two}kind = \"nginx\"\ncertificate = \"tenant-*\"\n"));
+    assert!(told.contains("no certificate fits \"tenant-*\"; there is \"pbx\" and"), "{told}");
+    let target =
+        "target = [{ path = \"/a/b.pem\", content = \"combined\", certificate = \"pxb\" }]";
+    let told = problem(&format!("{two}kind = \"custom\"\n{both}{target}\n"));
+    assert!(told.contains("no certificate of this service named \"pxb\"; did you mean"), "{told}");
+    let target = target.replace("pxb", "pbx");
+    let told = problem(&format!("{two}kind = \"custom\"\n{both}{target}\n"));
+    assert!(told.contains("no target for the certificate \"web\""), "{told}");
+    let twice = "target = [{ path = \"/a/pbx.pem\", content = \"combined\", certificate = \"pbx\" }, \
+                 { path = \"/a/{certificate}.pem\", content = \"combined\" }]";
+    let told = problem(&format!("{two}kind = \"custom\"\n{both}{twice}\n"));
+    assert!(told.contains("\"/a/pbx.pem\" stands twice"), "{told}");
     let target = "target = [{ path = \"/a/b.pem\", content = \"combined\" }]";
     let told = problem(&format!("{two}kind = \"custom\"\n{both}{target}\n"));
     assert!(told.contains("put {certificate} into the path \"/a/b.pem\""), "{told}");
+}
+
+#[test]
+fn a_misspelt_key_of_what_is_ignored_or_called_is_told() {
+    told("[[ignore]]\nobjct = \"pbx\"\nreason = \"x\"\n", &["did you mean \"object\""]);
+    told("[[trunk]]\nname = \"a\"\nulr = \"sips://a.de\"\n", &["did you mean \"url\""]);
+}
+
+#[test]
+fn nobody_comes_after_itself_or_after_somebody_who_is_not_there() {
+    let service = |name: &str, after: &str| {
+        format!(
+            "[[service]]\nkind = \"nginx\"\nname = \"{name}\"\ntarget-dir = \"/a/{name}\"\n\
+             endpoint = []\nafter = {after}\n"
+        )
+    };
+    let told = |services: &[String]| problems(&format!("{SOUND}{}", services.concat()));
+    let one = told(&[service("a", "\"a\"")]);
+    assert!(one[0].contains("\"a\" cannot come after itself"), "{one:?}");
+    let one = told(&[service("sip", "[]").replace("after = []\n", ""), service("b", "\"spi\"")]);
+    assert!(one[0].contains("no service named \"spi\"; did you mean \"sip\""), "{one:?}");
+    let circle = [service("a", "\"c\""), service("b", "\"a\""), service("c", "[\"b\"]")];
+    let one = told(&circle);
+    assert_eq!(one.len(), 1, "{one:?}");
+    assert!(one[0].contains("\"a\" waits for itself by way of \"b\""), "{one:?}");
 }
 
 #[test]

@@ -43,6 +43,7 @@ fn keys_in(text: &str) -> Vec<(&'static str, String)> {
         ("defaults", "[defaults]"),
         ("certificate", "[[certificate]]"),
         ("service", "[[service]]"),
+        ("trunk", "[[trunk]]"),
         ("ignore", "[[ignore]]"),
     ] {
         keys.extend(under(root, key, title));

@@ -2,15 +2,21 @@
 
 use super::*;
 use crate::config::kind::Kind;
-use crate::config::{CertSpec, ServiceSpec, Source};
+use crate::config::{CertSpec, IssuerSpec, ServiceSpec, Source};
 use crate::policy::alerts::digest;
 use crate::policy::alerts::post;
-use crate::policy::findings::{self, Using};
+use crate::policy::findings::{self, About, Using};
 use crate::policy::plan::{Wait, Why};
+use crate::policy::reach;
 use crate::policy::samples::{at, day, failure, issuer, leaf, name, revision, served, spec};
 use crate::policy::schedule::{DAY, HOUR, after, before};
 use crate::state::alert::log::ChannelState;
-use crate::state::{FailureClass, Next, Observed, PairState, Quote, ServiceState, Severity, Step};
+use crate::state::reach::{Here, Mode, Reach, ReachState};
+use crate::state::upload::{UploadOutcome, UploadRecord};
+use crate::state::{
+    Announcement, FailureClass, Foreign, Next, Observed, Origin, PairState, Quote, Revision,
+    ServiceState, Severity, Step,
+};
 
 const SNAPSHOT: &str = include_str!("letters.txt");
 
@@ -56,11 +62,13 @@ fn service(name: &str, kind: Kind) -> ServiceSpec {
         recover: hook("kamailio"),
         busy: None,
         class: crate::config::kind::Class::Hot,
+        reloads_per_day: None,
         exec_prefix: Vec::new(),
         calm: Default::default(),
         clients: Vec::new(),
         sip_domains: Vec::new(),
         strict_lint: false,
+        after: Vec::new(),
         endpoints: Vec::new(),
         proof_timeout: HOUR,
         hook_timeout: HOUR,
@@ -81,12 +89,61 @@ fn sites() -> [ServiceSpec; 2] {
 
 /// What is found of a certificate of 90 days on day 80.
 fn of_certificate(spec: &CertSpec, seen: &Observed) -> Finding {
+    let found = all_of_certificate(spec, seen, None, None);
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0].clone()
+}
+
+fn all_of_certificate(
+    spec: &CertSpec,
+    seen: &Observed,
+    request: Option<&str>,
+    upload: Option<&UploadRecord>,
+) -> Vec<Finding> {
     let specs = sites();
     let state = ServiceState::default();
-    let using: Vec<Using<'_>> = specs.iter().map(|spec| Using { spec, state: &state }).collect();
-    let found = findings::certificate(spec, Some(&issuer()), seen, &waits(), &using, now());
-    assert_eq!(found.len(), 1);
-    found[0].clone()
+    let services: Vec<Using<'_>> = specs.iter().map(|spec| Using { spec, state: &state }).collect();
+    let issuer = IssuerSpec { directory: LETSENCRYPT.to_owned(), ..issuer() };
+    let about = About { issuer: Some(&issuer), services: &services, request, upload };
+    findings::certificate(spec, about, seen, &waits(), now())
+}
+
+/// The one about this.
+fn the(condition: Condition, found: &[Finding]) -> Finding {
+    found.iter().find(|f| f.condition == condition).unwrap_or_else(|| panic!("{found:?}")).clone()
+}
+
+const LETSENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+const REFUSED: &str = "The private key in pbx.key does not belong to the certificate for \
+                       pbx.hotelpost.example in pbx.crt. Upload the key that was made together \
+                       with the order of this certificate.";
+const REQUEST: &str = "-----BEGIN CERTIFICATE REQUEST-----\n";
+const TIMEOUT: &str = "192.0.2.10: Fetching http://pbx.hotelpost.example/.well-known/acme-challenge/\
+                       x: Timeout during connect (likely firewall problem)";
+
+/// Let's Encrypt has not come through for twenty days, and this host saw what it could.
+fn unreachable() -> ReachState {
+    let looked = |at| {
+        let (ca, name) = (IssuerSpec { directory: LETSENCRYPT.to_owned(), ..issuer() }, &hotel());
+        reach::seen_by_ca(&ca, false, &name.identifiers[0], ("connection", TIMEOUT), at).unwrap()
+    };
+    ReachState {
+        about: reach::about(&hotel()),
+        verdict: Reach::Unreachable,
+        reason: looked(now()).reason,
+        since: Some(day(60.0)),
+        evidence: vec![looked(day(60.0)), looked(before(now(), HOUR * 11))],
+        here: Some(Here { address: Some("192.168.1.10".parse().unwrap()), answers: true }),
+        ..ReachState::default()
+    }
+}
+
+/// The same in manual mode.
+fn by_hand(newest: Option<Revision>) -> Observed {
+    let mut seen = Observed { newest, unreachable: true, ..Observed::default() };
+    seen.state.reach = unreachable();
+    seen.state.mode = Mode::Manual { since: day(61.0), reason: unreachable().reason };
+    seen
 }
 
 fn seen(problem: Option<&str>, class: FailureClass, detail: &str) -> Observed {
@@ -122,23 +179,32 @@ fn letters() -> Vec<(&'static str, Message)> {
     let write = |level, finding, since| write(&draft(level, finding, since), &settings(), now());
     let mut letters = Vec::new();
 
-    let timeout = "192.0.2.10: Fetching http://pbx.hotelpost.example/.well-known/acme-challenge/x: \
-                   Timeout during connect (likely firewall problem)";
-    let unreachable =
-        of_certificate(&hotel(), &seen(Some("connection"), FailureClass::Validation, timeout));
+    let mut seen_by_ca = seen(Some("connection"), FailureClass::Validation, TIMEOUT);
+    seen_by_ca.state.reach = unreachable();
+    let unreachable = of_certificate(&hotel(), &seen_by_ca);
     letters.push(("no renewal: unreachable", write(Level::Urgent, unreachable.clone(), day(60.0))));
-    let caa = of_certificate(&hotel(), &seen(Some("caa"), FailureClass::Person, "CAA forbids"));
+    let held = revision(1, day(0.0), DAY * 90);
+    let found = all_of_certificate(&hotel(), &by_hand(Some(held)), Some(REQUEST), None);
+    let ends = the(Condition::Expiry, &found);
+    letters.push(("no renewal: manual mode", write(Level::Urgent, ends, day(60.0))));
+    let detail = "CAA record for hotelpost.example prevents issuance";
+    let mut forbidden = seen(Some("caa"), FailureClass::Person, detail);
+    let ca = IssuerSpec { directory: LETSENCRYPT.to_owned(), ..issuer() };
+    let name = &hotel().identifiers[0];
+    let found = reach::seen_by_ca(&ca, false, name, ("caa", detail), before(now(), HOUR * 11));
+    forbidden.state.reach.evidence.extend(found);
+    let caa = of_certificate(&hotel(), &forbidden);
     letters.push(("no renewal: needs a person", write(Level::Warning, caa, day(60.0))));
-    let down = of_certificate(&hotel(), &seen(None, FailureClass::Transient, "try later"));
+    let mut down = seen(None, FailureClass::Transient, "the service is down for maintenance");
+    if let Some(last) = &mut down.state.backoff.last {
+        last.text = "the CA does not answer at its directory (HTTP status 503)".to_owned();
+    }
+    let down = of_certificate(&hotel(), &down);
     letters.push(("no renewal: the CA is down", write(Level::Urgent, down, day(60.0))));
 
     let manual = CertSpec { source: Source::Manual, issuers: Vec::new(), ..hotel() };
     let held = Observed { newest: Some(revision(1, day(0.0), DAY * 90)), ..Observed::default() };
-    let mut due = of_certificate(&manual, &held);
-    due.attachments = vec![Attachment {
-        name: "pbx.csr".to_owned(),
-        text: "-----BEGIN CERTIFICATE REQUEST-----\n".to_owned(),
-    }];
+    let due = the(Condition::Expiry, &all_of_certificate(&manual, &held, Some(REQUEST), None));
     letters.push(("manual certificate due", write(Level::Urgent, due, day(67.5))));
     let never = of_certificate(&manual, &Observed::default());
     letters.push(("first upload awaited", write(Level::Warning, never, now())));
@@ -204,39 +270,31 @@ fn others(write: &dyn Fn(Level, Finding, Timestamp) -> Message) -> Vec<(&'static
         Finding::new(condition, object, Severity::Warning, title, text)
     };
     let mut letters = Vec::new();
-    let mut refused = new(
-        Condition::DropRefused,
-        "pbx",
-        "upload for pbx refused",
-        "the upload was refused: the key does not match the certificate; nothing live was touched",
-    );
-    refused.ways =
-        vec!["put the key that belongs to it into /var/lib/pbxcert/drop/pbx/".to_owned()];
+    let newest = || Some(revision(1, day(0.0), DAY * 90));
+    let mut upload = UploadRecord {
+        at: now(),
+        files: vec!["pbx.crt".to_owned(), "ca-bundle.crt".to_owned()],
+        uid: Some(1000),
+        outcome: UploadOutcome::Refused,
+        text: REFUSED.to_owned(),
+    };
+    let healthy = Observed { newest: newest(), ..Observed::default() };
+    let refused = all_of_certificate(&hotel(), &healthy, Some(REQUEST), Some(&upload));
+    let refused = the(Condition::DropRefused, &refused);
     letters.push(("drop refused", write(Level::Warning, refused, now())));
-    let accepted = new(
-        Condition::DropAccepted,
-        "pbx",
-        "upload for pbx accepted, valid until 21 May",
-        "revision 4 of pbx came from the drop folder; it is brought into service now",
-    );
+    upload.outcome = UploadOutcome::Accepted;
+    upload.text = "Accepted: it is revision 4, ends 2027-05-21 12:00 UTC.".to_owned();
+    let accepted = all_of_certificate(&hotel(), &healthy, None, Some(&upload));
+    let accepted = the(Condition::DropAccepted, &accepted);
     letters.push(("drop accepted", write(Level::Notice, accepted, now())));
 
-    let mut manual = new(
-        Condition::Mode,
-        "pbx",
-        "pbx has to be renewed by hand",
-        "the CA could not reach pbx.hotelpost.example twice in 6 hours: pbx is in manual mode",
-    );
-    manual.ways = vec!["upload a certificate into /var/lib/pbxcert/drop/pbx/".to_owned()];
-    manual.next =
-        Some(Next { what: "ACME is tried daily".to_owned(), at: Some(after(now(), DAY)) });
+    let manual = all_of_certificate(&hotel(), &by_hand(newest()), Some(REQUEST), None);
+    let manual = the(Condition::Mode, &manual);
     letters.push(("mode: manual", write(Level::Warning, manual, now())));
-    let automatic = new(
-        Condition::Mode,
-        "pbx",
-        "pbx is renewed automatically again",
-        "the CA reaches pbx.hotelpost.example again",
-    );
+    let mut seen = Observed { newest: newest(), ..Observed::default() };
+    seen.state.automatic_since = Some(before(now(), HOUR));
+    seen.state.reach.reason = "Let's Encrypt could validate every name".to_owned();
+    let automatic = the(Condition::Mode, &all_of_certificate(&hotel(), &seen, None, None));
     letters.push(("mode: automatic", write(Level::Notice, automatic, now())));
 
     let mut trust = new(
@@ -251,32 +309,39 @@ fn others(write: &dyn Fn(Level, Finding, Timestamp) -> Message) -> Vec<(&'static
     trust.ways = vec!["if the phones know that root: pbxcert approve pbx".to_owned()];
     letters.push(("trust change waiting", write(Level::Warning, trust, now())));
 
-    let mut restart = new(
-        Condition::RestartAnnounced,
-        "asterisk",
-        "asterisk restarts for its certificate",
-        "the new certificate of pbx needs a restart of asterisk",
-    );
-    restart.by = Some(after(now(), HOUR * 39));
-    restart.consequence = Some("calls that are up drop".to_owned());
-    restart.ways = vec!["earlier, in a quiet minute: pbxcert deploy asterisk".to_owned()];
+    let mut asterisk = service("asterisk", Kind::Asterisk);
+    asterisk.busy = Some(vec!["/usr/lib/pbxcert/hooks/asterisk-calls".to_owned()]);
+    let announced = Announcement {
+        at: now(),
+        takes_place: after(now(), HOUR * 39),
+        revisions: [("pbx".to_owned(), 2)].into(),
+    };
+    let state = ServiceState { announced: Some(announced), ..ServiceState::default() };
+    let restart = the(Condition::RestartAnnounced, &findings::service(&asterisk, &state, None));
     letters.push(("restart announced", write(Level::Warning, restart, now())));
 
-    let mut stand_in = new(
-        Condition::Placeholder,
-        "pbx",
-        "pbx serves a self-signed stand-in",
-        "no CA gave a certificate yet; services run with one that no phone trusts",
-    );
-    stand_in.by = Some(after(now(), DAY * 30));
-    letters.push(("placeholder", write(Level::Critical, stand_in, now())));
+    let stand_in = Revision {
+        origin: Origin::Placeholder,
+        committed_at: before(now(), HOUR),
+        ..revision(1, now(), DAY * 30)
+    };
+    let found = all_of_certificate(&hotel(), &by_hand(Some(stand_in)), Some(REQUEST), None);
+    let stand_in = the(Condition::Placeholder, &found);
+    letters.push(("placeholder", write(Level::Critical, stand_in, before(now(), HOUR))));
+    let first = the(Condition::Mode, &found);
+    letters.push(("mode: manual, no certificate yet", write(Level::Critical, first, now())));
+    let manual = CertSpec { source: Source::Manual, issuers: Vec::new(), ..hotel() };
+    let foreign = Foreign { service: "kamailio".to_owned(), not_after: day(101.0) };
+    let seen = Observed { foreign_in_service: Some(foreign), ..Observed::default() };
+    let foreign = the(Condition::Drift, &all_of_certificate(&manual, &seen, Some(REQUEST), None));
+    letters.push(("from outside", write(Level::Warning, foreign, now())));
 
     let late = Observed {
         time: crate::state::Time { floor: day(100.0), ..Default::default() },
         ..Observed::default()
     };
     let wrong = Wait { until: None, why: Why::Clock("the clock says 2027-02-11".to_owned()) };
-    let clock = findings::certificate(&hotel(), None, &late, &wrong, &[], now());
+    let clock = findings::certificate(&hotel(), About::default(), &late, &wrong, now());
     letters.push(("clock", write(Level::Critical, clock[0].clone(), now())));
 
     let mut degraded = new(
@@ -285,7 +350,9 @@ fn others(write: &dyn Fn(Level, Finding, Timestamp) -> Message) -> Vec<(&'static
         "the configuration is broken, an older one is in use",
         "the configuration on disk was refused: line 7: unknown key \"nmae\"",
     );
-    degraded.ways = vec!["see all problems: pbxcert validate".to_owned()];
+    degraded.consequence = Some("what was changed in it has no effect".to_owned());
+    degraded.ways =
+        vec!["see all problems: pbxcert validate; then: systemctl reload pbxcert".to_owned()];
     letters.push(("config degraded", write(Level::Warning, degraded, now())));
     letters
 }
@@ -385,7 +452,8 @@ fn a_service_that_serves_an_older_one_is_what_is_told() {
     let seen = Observed { newest: Some(revision(2, day(55.0), DAY * 90)), ..Observed::default() };
     let find = |state: &ServiceState| {
         let using = [Using { spec: &web, state }];
-        findings::certificate(&hotel(), None, &seen, &waits(), &using, now()).remove(0)
+        let about = About { services: &using, ..About::default() };
+        findings::certificate(&hotel(), about, &seen, &waits(), now()).remove(0)
     };
     let waiting = find(&state).life.unwrap();
     assert!(waiting.scheduled, "nothing is wrong with it, it only waits");

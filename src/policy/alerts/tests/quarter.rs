@@ -67,7 +67,9 @@ impl Site {
             Kind::Manual(at) => self.manual(at, now),
             Kind::Healthy | Kind::Broken(_) => self.automatic(down, now),
         };
-        let found = findings::certificate(&self.spec, Some(&issuer()), &self.seen, &wait, &[], now);
+        let issuer = issuer();
+        let about = findings::About { issuer: Some(&issuer), ..Default::default() };
+        let found = findings::certificate(&self.spec, about, &self.seen, &wait, now);
         let due = self.host.ask_once(&found, now);
         self.told.extend(due.messages);
         [wait.until, due.wake].into_iter().flatten().filter(|at| *at > now).min()

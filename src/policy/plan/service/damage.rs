@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::super::{Wait, Why};
 use super::noted;
-use crate::policy::schedule::{DAY, date, frees_at, holds_until};
+use crate::policy::schedule::{DAY, HOUR, date, frees_at, holds_until};
 use crate::state::{FilesSeen, PairSeen, ServiceSeen};
 
 /// Certificates whose files are to be mended now, and why others have to wait: until nobody writes
@@ -34,12 +34,27 @@ pub(super) fn damaged(seen: &ServiceSeen, now: Timestamp) -> (Vec<String>, Vec<W
                 seen.mended.len()
             );
             waits.push(Wait { until: Some(until), why: Why::Person(text) });
+        } else if let Some(until) = reloaded_often(seen, now) {
+            let text = format!(
+                "the files of {} are damaged again ({what}), after {MOST_RELOADS} reloads within an \
+                 hour: find out who changes them; they are mended at {}",
+                pair.certificate,
+                date(until)
+            );
+            waits.push(Wait { until: Some(until), why: Why::Person(text) });
         } else {
             certificates.push(pair.certificate.clone());
         }
     }
     (certificates, waits)
 }
+
+/// A reload that damages the files is not to be repeated without end, whoever asked for the first.
+fn reloaded_often(seen: &ServiceSeen, now: Timestamp) -> Option<Timestamp> {
+    frees_at(seen.reloads.iter().map(|reload| reload.at), MOST_RELOADS, HOUR, now)
+}
+
+const MOST_RELOADS: usize = 3;
 
 pub(super) fn quiet_at(pair: &PairSeen, now: Timestamp) -> Option<Timestamp> {
     holds_until(pair.state.drift_at?, QUIET, now)

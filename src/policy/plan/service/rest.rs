@@ -38,15 +38,17 @@ pub(super) fn look_at(
 pub(super) fn joined(mut waits: Vec<Wait>, look_at: Option<Timestamp>, seen: &ServiceSeen) -> Wait {
     let until = waits.iter().filter_map(|wait| wait.until).chain(look_at).min();
     waits.sort_by_key(|wait| match wait.why {
-        Why::Person(_) => 0,
+        Why::Approval(_) | Why::Person(_) => 0,
         Why::Held(_) => 1,
-        Why::Budget(_) => 2,
-        Why::BackOff(_) => 3,
-        Why::Calm(_) => 4,
-        Why::Clock(_) => 5,
-        Why::Quiet => 6,
-        Why::NotDue(_) => 7,
-        Why::NoCertificate => 8,
+        Why::Lint(_) => 2,
+        Why::Budget(_) => 3,
+        Why::BackOff(_) => 4,
+        Why::After(_) => 5,
+        Why::Calm(_) => 6,
+        Why::Clock(_) => 7,
+        Why::Quiet => 8,
+        Why::NotDue(_) => 9,
+        Why::NoCertificate => 10,
     });
     let why = waits.into_iter().next().map_or_else(|| settled(seen), |wait| wait.why);
     Wait { until, why }

@@ -1,3 +1,6 @@
+mod outside;
+mod trusted;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -6,7 +9,8 @@ use super::damage::QUIET;
 use super::*;
 use crate::config::kind::Kind;
 use crate::policy::samples::{at, cases, closed, day, leaf, revision, seed, served};
-use crate::state::{Hold, PairState, Promotion, ReloadRecord, Saved, Served};
+use crate::policy::schedule::{after, before};
+use crate::state::{Ahead, FilesSeen, Hold, PairState, Promotion, ReloadRecord, Saved, Served};
 
 const ENDPOINT: &str = "https://127.0.0.1:443";
 
@@ -22,10 +26,12 @@ fn spec() -> ServiceSpec {
         recover: None,
         busy: None,
         class: crate::config::kind::Class::Hot,
+        reloads_per_day: None,
         exec_prefix: Vec::new(),
         clients: Vec::new(),
         sip_domains: Vec::new(),
         strict_lint: false,
+        after: Vec::new(),
         calm: crate::config::calm::Calm::default(),
         endpoints: Vec::new(),
         proof_timeout: MINUTE,
@@ -39,6 +45,7 @@ fn pair(step: Step) -> PairSeen {
         certificate: "pbx".to_owned(),
         newest: Some(revision(1, day(0.0), DAY * 90)),
         min_age: Duration::ZERO,
+        root: None,
         state: PairState {
             step,
             revision: Some(1),
@@ -53,6 +60,9 @@ fn pair(step: Step) -> PairSeen {
             ..PairState::default()
         },
         files: FilesSeen::AsInstalled,
+        in_place: None,
+        outside_is_sound: false,
+        trust: None,
     }
 }
 
@@ -76,6 +86,7 @@ fn service(pairs: Vec<PairSeen>, seen: Served) -> ServiceSeen {
         by_hand: false,
         calls: None,
         announced: None,
+        ahead: Vec::new(),
     }
 }
 
@@ -137,6 +148,19 @@ fn damaged_files_are_mended_at_once_at_start_and_else_when_they_are_quiet() {
 }
 
 #[test]
+fn a_reload_that_damages_the_files_is_not_repeated_without_end() {
+    let now = day(10.0);
+    let mut seen = serving(vec![broken(None)], now);
+    let times = [50, 30, 1].map(|minutes| before(now, MINUTE * minutes));
+    seen.reloads = times[..2].iter().map(|at| reload(1, *at)).collect();
+    assert!(matches!(step(&seen, now), ServiceAction::Mend { .. }));
+    seen.reloads = times.iter().map(|at| reload(1, *at)).collect();
+    let wait = waits(step(&seen, now));
+    assert_eq!(wait.until, Some(after(now, MINUTE * 10)));
+    assert!(matches!(wait.why, Why::Person(text) if text.contains("find out who changes them")));
+}
+
+#[test]
 fn a_repair_that_failed_is_put_off_but_not_at_start() {
     let now = day(10.0);
     let mut pair = broken(Some(before(now, MINUTE)));
@@ -194,8 +218,13 @@ fn several_that_are_ready_share_one_reload() {
     tenant.certificate = "tenant".to_owned();
     let mut held = renewed(Step::Proved);
     held.certificate = "held".to_owned();
-    held.state.hold =
-        Some(Hold { refused: 2, by: "root".to_owned(), instead: None, at: day(60.0) });
+    held.state.hold = Some(Hold {
+        refused: 2,
+        newer_too: false,
+        by: "root".to_owned(),
+        instead: None,
+        at: day(60.0),
+    });
     let seen = serving(vec![renewed(Step::NotTaken), tenant, held], now);
     let pairs = vec![("pbx".to_owned(), 2), ("tenant".to_owned(), 2)];
     let expected = ServiceAction::Deploy { pairs, reason: DeployReason::Newer };
@@ -221,8 +250,15 @@ fn an_automatic_reload_follows_the_last_one_by_five_minutes_and_a_person_does_no
 fn a_held_revision_is_not_deployed_and_a_newer_one_is() {
     let now = day(60.0);
     let mut seen = serving(vec![renewed(Step::Proved)], now);
-    let hold =
-        |refused| Some(Hold { refused, by: "root".to_owned(), instead: None, at: day(60.0) });
+    let hold = |refused| {
+        Some(Hold {
+            refused,
+            newer_too: false,
+            by: "root".to_owned(),
+            instead: None,
+            at: day(60.0),
+        })
+    };
     seen.pairs[0].state.hold = hold(2);
     let wait = waits(step(&seen, now));
     let text = "revision 2 of pbx is held back by root since 2027-01-22 12:00 UTC; \
@@ -238,8 +274,13 @@ fn a_held_revision_is_not_deployed_and_a_newer_one_is() {
 #[test]
 fn a_hold_ends_two_days_before_what_is_served_instead() {
     let mut seen = serving(vec![renewed(Step::Proved)], day(87.9));
-    seen.pairs[0].state.hold =
-        Some(Hold { refused: 2, by: "root".to_owned(), instead: None, at: day(60.0) });
+    seen.pairs[0].state.hold = Some(Hold {
+        refused: 2,
+        newer_too: false,
+        by: "root".to_owned(),
+        instead: None,
+        at: day(60.0),
+    });
     assert_eq!(waits(step(&seen, day(87.9))).until, Some(day(88.0)));
     assert_eq!(step(&seen, day(88.0)), deploy_of(2, DeployReason::Newer));
     // A service that is stopped serves nothing, which says nothing about the hold.
@@ -285,6 +326,89 @@ fn a_young_certificate_waits_while_the_old_one_is_good_for_two_days() {
     assert_eq!(wait.until, Some(after(day(60.0), DAY * 90 / 8)), "unknown: an eighth of its life");
 }
 
+#[test]
+fn phones_without_a_clock_get_a_certificate_that_is_an_hour_old_unless_somebody_uploaded_it() {
+    let now = after(day(60.0), MINUTE);
+    let mut seen = serving(vec![renewed(Step::Proved)], now);
+    let families = crate::config::compatibility::families();
+    let clients: Vec<_> = families.into_iter().filter(|f| f.no_clock).take(1).collect();
+    let yealink = ServiceSpec { clients, ..spec() };
+    let next = |seen: &ServiceSeen| next_service(&yealink, seen, &seed(), now);
+    assert_eq!(waits(next(&seen)).until, Some(after(day(60.0), HOUR)));
+    let mut first = seen.clone();
+    first.seen = [(ENDPOINT.to_owned(), closed(now))].into();
+    assert_eq!(next(&first), deploy_of(2, DeployReason::Newer), "nothing is served");
+    let mut forced = seen.clone();
+    forced.pairs[0].state.forced = true;
+    assert_eq!(next(&forced), deploy_of(2, DeployReason::Forced));
+    seen.pairs[0].newest.as_mut().unwrap().origin = crate::state::Origin::Upload;
+    assert_eq!(next(&seen), deploy_of(2, DeployReason::Newer));
+}
+
+// ---------------------------------------------------------------- who comes first
+
+#[test]
+fn a_service_gets_a_revision_after_those_that_come_before_it_have_proved_it() {
+    let now = day(60.0);
+    let mut seen = serving(vec![renewed(Step::Proved)], now);
+    let mut ahead = |revision: u64, step: Step| {
+        let certificate = "pbx".to_owned();
+        let service = "sip".to_owned();
+        seen.ahead = vec![Ahead { service, certificate, revision: Some(revision), step }];
+        next_service(&spec(), &seen, &seed(), now)
+    };
+    for (revision, step) in [(2, Step::Proved), (3, Step::Proved), (2, Step::Unproved)] {
+        assert_eq!(ahead(revision, step), deploy_of(2, DeployReason::Newer), "{revision} {step}");
+    }
+    let wait = waits(ahead(1, Step::Proved));
+    let Why::After(text) = &wait.why else { panic!("{wait:?}") };
+    assert!(text.starts_with("waits for sip: revision 2 of pbx is not in use there yet"), "{text}");
+    for step in [Step::RolledBack, Step::Stuck, Step::NotTaken, Step::Reloaded] {
+        let wait = waits(ahead(2, step));
+        let Why::After(text) = &wait.why else { panic!("{wait:?}") };
+        assert!(text.contains(&format!("revision 2 of pbx is {step} there")), "{text}");
+    }
+    // Expired everywhere would be worse: at a sixth of life left it goes in.
+    ahead(2, Step::Stuck);
+    assert_eq!(step(&seen, day(75.0)), deploy_of(2, DeployReason::Newer));
+    seen.looked_at = Some(day(74.9));
+    assert!(matches!(waits(step(&seen, day(74.9))).why, Why::After(_)));
+    // Another certificate of that service is none of its business, and a person waits for nobody.
+    seen.ahead[0].certificate = "door".to_owned();
+    assert_eq!(step(&seen, now), deploy_of(2, DeployReason::Newer));
+    seen.ahead[0].certificate = "pbx".to_owned();
+    seen.pairs[0].state.forced = true;
+    assert_eq!(step(&seen, now), deploy_of(2, DeployReason::Forced));
+}
+
+#[test]
+fn strict_lint_holds_back_what_clients_will_refuse_until_an_eighth_of_life_is_left() {
+    let now = day(60.0);
+    let mut seen = serving(vec![renewed(Step::Proved)], now);
+    seen.pairs[0].newest.as_mut().unwrap().leaf.key = Some(crate::cert::KeyType::EcdsaP256);
+    let families = crate::config::compatibility::families();
+    let clients: Vec<_> = families.into_iter().filter(|f| f.name == "freeswitch-1.10").collect();
+    let lax = ServiceSpec { clients, ..spec() };
+    let strict = ServiceSpec { strict_lint: true, ..lax.clone() };
+    let next = |spec: &ServiceSpec, seen: &ServiceSeen, now| next_service(spec, seen, &seed(), now);
+    assert_eq!(next(&lax, &seen, now), deploy_of(2, DeployReason::Newer));
+    let wait = waits(next(&strict, &seen, now));
+    let Why::Lint(text) = &wait.why else { panic!("{wait:?}") };
+    assert!(
+        text.contains("takes RSA keys only") && text.contains("`pbxcert deploy web`"),
+        "{text}"
+    );
+    let an_eighth = before(day(90.0), DAY * 90 / 8);
+    assert_eq!(next(&strict, &seen, an_eighth), deploy_of(2, DeployReason::Newer));
+    let first = ServiceSeen { seen: [(ENDPOINT.to_owned(), closed(now))].into(), ..seen.clone() };
+    assert_eq!(next(&strict, &first, now), deploy_of(2, DeployReason::Newer), "serves nobody");
+    seen.pairs[0].state.forced = true;
+    assert_eq!(next(&strict, &seen, now), deploy_of(2, DeployReason::Forced));
+    seen.pairs[0].state.forced = false;
+    seen.pairs[0].newest.as_mut().unwrap().leaf.key = Some(crate::cert::KeyType::Rsa2048);
+    assert_eq!(next(&strict, &seen, now), deploy_of(2, DeployReason::Newer));
+}
+
 // ---------------------------------------------------------------- retries
 
 #[test]
@@ -318,6 +442,41 @@ fn what_was_not_proved_is_tried_three_times_a_day_an_hour_apart_after_the_second
 }
 
 #[test]
+fn a_product_that_loses_memory_at_each_reload_is_spared_while_what_it_serves_is_good() {
+    let spared = ServiceSpec { name: "edge".to_owned(), reloads_per_day: Some(2), ..spec() };
+    let now = day(60.0);
+    let mut seen = serving(vec![renewed(Step::Proved)], now);
+    // Two reloads for other certificates of the same service.
+    let other = |hours: f64| ReloadRecord {
+        at: day(60.0 - hours / 24.0),
+        revisions: [("other".to_owned(), 7)].into(),
+        by_hand: false,
+    };
+    seen.reloads = vec![other(20.0), other(2.0)];
+    let newer = deploy_of(2, DeployReason::Newer);
+    assert_eq!(step(&seen, now), newer, "other kinds are not spared");
+    let wait = waits(next_service(&spared, &seen, &seed(), now));
+    assert_eq!(wait.until, Some(day(60.0 + 4.0 / 24.0)), "{wait:?}");
+    let Why::Budget(text) = wait.why else { panic!("{:?}", wait.why) };
+    assert!(text.starts_with("edge loses memory at each reload"), "{text}");
+    assert!(text.contains("`pbxcert deploy edge` does not wait"), "{text}");
+
+    seen.pairs[0].state.forced = true;
+    let forced = deploy_of(2, DeployReason::Forced);
+    assert_eq!(next_service(&spared, &seen, &seed(), now), forced);
+    seen.pairs[0].state.forced = false;
+    seen.reloads[0].by_hand = true;
+    assert_eq!(next_service(&spared, &seen, &seed(), now), newer, "a person's does not count");
+    seen.reloads[0].by_hand = false;
+
+    // What is served ends on day 90.
+    let late = day(89.5);
+    let mut seen = serving(vec![renewed(Step::Proved)], late);
+    seen.reloads = vec![reload(1, day(89.2)), reload(1, day(89.4))];
+    assert_eq!(next_service(&spared, &seen, &seed(), late), newer, "too late to spare anything");
+}
+
+#[test]
 fn a_rolled_back_revision_rests_an_hour_and_one_that_got_stuck_a_day() {
     let now = day(0.0);
     let mut seen = serving(vec![pair(Step::RolledBack)], now);
@@ -344,49 +503,6 @@ fn a_noted_time_is_kept_unless_it_is_from_another_clock() {
     assert_eq!(waits(step(&seen, now)).until, Some(after(now, HOUR)));
     seen.pairs[0].state.retry_at = Some(day(4000.0));
     assert_eq!(step(&seen, now), deploy_of(2, DeployReason::Newer));
-}
-
-// ---------------------------------------------------------------- files from outside
-
-fn foreign(days: f64) -> PairSeen {
-    let leaf = leaf("pbx.example", 77, day(0.0), DAY.mul_f64(days));
-    PairSeen { files: FilesSeen::Foreign(Box::new(leaf)), ..renewed(Step::Proved) }
-}
-
-#[test]
-fn a_pair_from_outside_is_left_alone_until_a_day_before_it_ends() {
-    let now = day(60.0);
-    let wait = waits(step(&serving(vec![foreign(300.0)], now), now));
-    let Why::Person(text) = wait.why else { panic!("{:?}", wait.why) };
-    assert!(
-        text.contains("a certificate from outside that ends at 2027-09-19 12:00 UTC"),
-        "{text}"
-    );
-    assert!(matches!(step(&serving(vec![foreign(100.0)], now), now), ServiceAction::Wait(_)));
-    let newer = deploy_of(2, DeployReason::Newer);
-    assert_eq!(step(&serving(vec![foreign(60.9)], now), now), newer, "ends within a day");
-    assert_eq!(step(&serving(vec![foreign(50.0)], now), now), newer, "has ended");
-    let mut forced = foreign(300.0);
-    forced.state.forced = true;
-    assert_eq!(step(&serving(vec![forced], now), now), deploy_of(2, DeployReason::Forced));
-    // Over what was proved before, too; but only by something that lasts longer.
-    let mut over = foreign(60.9);
-    over.state.revision = Some(2);
-    assert_eq!(step(&serving(vec![over.clone()], now), now), deploy_of(2, DeployReason::Retry));
-    over.newest = pair(Step::Proved).newest;
-    over.state.revision = Some(1);
-    let late = FilesSeen::Foreign(Box::new(leaf("pbx.example", 77, day(0.0), DAY * 91)));
-    over.files = late;
-    assert!(matches!(step(&serving(vec![over], day(90.5)), day(90.5)), ServiceAction::Wait(_)));
-}
-
-#[test]
-fn what_a_rollback_put_back_is_not_from_outside() {
-    let mut seen = serving(vec![foreign(300.0)], day(60.0));
-    let FilesSeen::Foreign(leaf) = seen.pairs[0].files.clone() else { panic!() };
-    seen.pairs[0].state.step = Step::RolledBack;
-    seen.pairs[0].state.saved = Some(Saved { revision: None, leaf: Some(*leaf), existed: true });
-    assert_eq!(step(&seen, day(60.0)), deploy_of(2, DeployReason::Newer));
 }
 
 // ---------------------------------------------------------------- then a look
@@ -449,12 +565,12 @@ proptest! {
         pair.state.since = Some(since);
         pair.state.retry_at = flags[0].then_some(retry_at);
         pair.state.forced = flags[1];
-        pair.state.hold = flags[2].then(|| Hold { refused: 2, by: "root".to_owned(), instead: None, at: held_at });
+        pair.state.hold = flags[2].then(|| Hold { refused: 2, newer_too: false, by: "root".to_owned(), instead: None, at: held_at });
         pair.state.drift_at = flags[3].then_some(drift_at);
         pair.files = match files {
             0 => FilesSeen::AsInstalled,
             1 => FilesSeen::Broken("gone".to_owned()),
-            _ => foreign(100.0).files,
+            _ => outside::foreign(100.0).files,
         };
         let mut seen = serving(vec![pair], looked_at);
         seen.mended = vec![mended; 3];
