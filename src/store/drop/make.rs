@@ -73,6 +73,8 @@ fn make_whole(
     rights: &Rights,
     spec: &UploadSpec,
 ) -> Result<(), Error> {
+    // A crash in here leaves the folder half made beside its place, and nobody else looks there.
+    above.sweep()?;
     let staged = above.stage_dir()?;
     staged.make_dir(ACCEPTED, READABLE)?;
     staged.make_dir(REJECTED, PRIVATE)?;
