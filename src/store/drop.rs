@@ -92,6 +92,11 @@ impl FileKey {
         seen.is_file() && seen.links == 1 && stamp(seen) == self.stamp
     }
 
+    /// When anything about it changed, in nanoseconds since 1970.
+    fn changed(&self) -> i64 {
+        self.stamp.4
+    }
+
     /// As [`Self::is`], after we moved it, which is a change of its own.
     fn is_moved(&self, seen: &Seen) -> bool {
         let (device, inode, size, modified, _) = stamp(seen);

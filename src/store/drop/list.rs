@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::ffi::{OsStr, OsString};
 
 use super::super::Error;
+use super::FileKey;
 use super::name::{LONGEST, Role, role, shown};
 use crate::fs::{Folder, Seen};
 
@@ -23,9 +24,9 @@ pub(super) const NAMES: usize = 1 << 16;
 #[derive(Default)]
 pub(super) struct Listed {
     /// The newest, the oldest of them on top.
-    uploads: BinaryHeap<(Reverse<i64>, OsString)>,
-    /// When the password changed, in nanoseconds since 1970.
-    password: Option<i64>,
+    uploads: BinaryHeap<(Reverse<i64>, FileKey)>,
+    /// The password's.
+    password: Option<FileKey>,
     /// The first by name, so that the same is told at each look.
     refused: BTreeMap<OsString, String>,
     untold: usize,
@@ -45,8 +46,8 @@ pub(super) fn list(folder: &Folder) -> Result<Listed, Error> {
         let limit = if role == Role::Password { PASSWORD_LIMIT } else { FILE_LIMIT };
         match objection(name, &seen, limit) {
             Some(reason) => listed.refuse(name, reason),
-            None if role == Role::Password => listed.password = Some(seen.changed),
-            None => listed.add(name, seen.changed),
+            None if role == Role::Password => listed.password = Some(FileKey::of(name, &seen)),
+            None => listed.add(FileKey::of(name, &seen)),
         }
         Ok::<_, Error>(())
     })?;
@@ -56,29 +57,30 @@ pub(super) fn list(folder: &Folder) -> Result<Listed, Error> {
 impl Listed {
     /// When each of what is worth reading changed, in nanoseconds since 1970.
     pub(super) fn changes(&self) -> impl Iterator<Item = i64> {
-        self.uploads.iter().map(|(changed, _)| changed.0).chain(self.password)
+        let password = self.password.as_ref().map(FileKey::changed);
+        self.uploads.iter().map(|(changed, _)| changed.0).chain(password)
     }
 
     /// Leaves out what changed at a time that does not please.
     pub(super) fn keep(&mut self, pleases: impl Fn(i64) -> bool) {
         self.uploads.retain(|(changed, _)| pleases(changed.0));
-        self.password = self.password.filter(|changed| pleases(*changed));
+        self.password.take_if(|key| !pleases(key.changed()));
     }
 
-    /// Names of uploads, in order.
-    pub(super) fn names(&self) -> Vec<OsString> {
-        let mut names: Vec<OsString> = self.uploads.iter().map(|(_, name)| name.clone()).collect();
-        names.sort_unstable();
-        names
+    /// The uploads, by name.
+    pub(super) fn uploads(&self) -> Vec<FileKey> {
+        let mut keys: Vec<FileKey> = self.uploads.iter().map(|(_, key)| key.clone()).collect();
+        keys.sort_unstable();
+        keys
     }
 
-    /// Whether there is a password.
-    pub(super) fn has_password(&self) -> bool {
-        self.password.is_some()
+    /// The password.
+    pub(super) fn password(&self) -> Option<FileKey> {
+        self.password.clone()
     }
 
-    fn add(&mut self, name: &OsStr, changed: i64) {
-        self.uploads.push((Reverse(changed), name.to_owned()));
+    fn add(&mut self, key: FileKey) {
+        self.uploads.push((Reverse(key.changed()), key));
         if self.uploads.len() > FILES {
             self.uploads.pop();
             self.too_many += 1;

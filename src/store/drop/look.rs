@@ -37,27 +37,29 @@ pub(super) fn look(open: &Open, now: Timestamp) -> Result<Dropped, Error> {
             listed.keep(|changed| is_quiet_for(PATIENCE, changed, clock));
         }
     }
-    let mut take = |name: &OsStr, limit: u64, listed: &mut Listed| {
-        match read(&open.folder, name, limit, now) {
-            Found::File(file) => return Some(file),
+    let mut take = |key: &FileKey, limit: u64, listed: &mut Listed| {
+        match read(&open.folder, &key.name, limit, now) {
+            // Untouched since it was found quiet, so that its one name is the one here: who links a
+            // file of somebody else to this name, and removes that link once we have opened it,
+            // changes its ctime twice.
+            Found::File(file) if file.key == *key => return Some(file),
             Found::Gone => {}
-            Found::Refused(reason) => listed.refuse(name, reason),
-            Found::Unquiet => until_quiet = until_quiet.max(Some(QUIET)),
+            Found::Refused(reason) => listed.refuse(&key.name, reason),
+            Found::File(_) | Found::Unquiet => until_quiet = until_quiet.max(Some(QUIET)),
         }
         None
     };
-    for name in listed.names() {
-        dropped.files.extend(take(&name, FILE_LIMIT, &mut listed));
+    for key in listed.uploads() {
+        dropped.files.extend(take(&key, FILE_LIMIT, &mut listed));
     }
-    if listed.has_password() {
-        let name = OsStr::new(PASSWORD);
-        if let Some(file) = take(name, PASSWORD_LIMIT, &mut listed) {
-            match password(&file.file.bytes) {
-                Some(password) => dropped.password = Some(password),
-                None => listed.refuse(name, "it is no text in UTF-8; write it anew".to_owned()),
-            }
-            dropped.password_key = Some(file.key);
+    if let Some(key) = listed.password()
+        && let Some(file) = take(&key, PASSWORD_LIMIT, &mut listed)
+    {
+        match password(&file.file.bytes) {
+            Some(password) => dropped.password = Some(password),
+            None => listed.refuse(&key.name, "it is no text in UTF-8; write it anew".to_owned()),
         }
+        dropped.password_key = Some(file.key);
     }
     dropped.refused = listed.refused();
     dropped.quiet_at = until_quiet.map(|by| later(now, by));
