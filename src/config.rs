@@ -5,6 +5,7 @@
 pub mod alerts;
 pub mod ca;
 pub mod calm;
+pub mod check;
 pub mod compatibility;
 pub mod endpoint;
 pub mod file;
@@ -42,6 +43,8 @@ pub struct Config {
     pub trunks: Vec<TrunkSpec>,
     /// Who is told, and through what.
     pub alerts: alerts::AlertSpec,
+    /// The daily check.
+    pub check: check::CheckSpec,
     /// What nobody wants to hear of.
     pub ignored: Vec<Ignore>,
     /// Files read, the main file first.
@@ -90,27 +93,42 @@ pub struct Ignore {
 
 impl Ignore {
     /// Words for conditions (those of `state::Condition`).
-    pub const CONDITIONS: [&'static str; 20] = [
+    pub const CONDITIONS: [&'static str; 35] = [
+        "chain",
         "channel-dead",
         "clock",
         "config-degraded",
         "deploy-broken",
+        "disk",
         "drift",
         "drop-accepted",
         "drop-refused",
+        "duplicate",
         "expiry",
         "fault",
         "hold",
+        "hygiene",
+        "lint",
+        "load",
         "mode",
         "not-taken",
+        "other-client",
         "placeholder",
         "renewal",
         "restart-announced",
+        "restricted",
+        "revoked",
         "rolled-back",
+        "served",
+        "sources",
         "store-damage",
         "stuck",
+        "trunk",
         "trust-change",
+        "unmanaged",
         "unproved",
+        "updates",
+        "vulnerable",
     ];
 }
 

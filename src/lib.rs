@@ -14,6 +14,7 @@
 //! 11   cli        the verbs; the only place that prints
 //! 10   daemon     one loop: timer | watch | signal
 //!  8   reconcile  one certificate, or one service: observe -> plan -> act until Wait
+//!      check      the daily check: gather facts, ask policy, one verdict on the whole
 //!  7   deploy     one service: baseline -> install -> reload -> verify -> promote, else roll back
 //!  6   world      the seams in one struct, built for daemon and CLI alike
 //!      evidence   facts for preflight: DNS, CAA, own addresses, ports, responder, directory
@@ -48,6 +49,8 @@
 //! - **Deploy**, per service: baseline probe → stage → scratch handshake → install → syntax test →
 //!   reload → probe → [`policy::verdict`] → `Verified` → `store.promote`. Broken by us: saved
 //!   files back → recover → probe → `RolledBack` or `Stuck`.
+//! - **Daily check.** daemon timer or `pbxcert check` → [`check`] gathers facts side by side →
+//!   [`policy::health`] says what they mean → a report, and findings for the alerts.
 //!
 //! Kernel locks are taken in the order certificate → service; those of an issuer (account, ledger)
 //! and of the node (history) are held for one call only, inside the others, so that nothing can
@@ -58,6 +61,7 @@
 pub mod acme;
 pub mod alert;
 pub mod cert;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;

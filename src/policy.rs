@@ -11,6 +11,8 @@
 //! - [`trust`]: whether phones will trust a new certificate as they trust the one that is served.
 //! - [`verdict`]: what the endpoints say about a switch.
 //! - [`calm`], [`window`]: when a service may be disturbed.
+//! - [`daily`]: when the daily check runs.
+//! - [`health`]: what its facts mean, and one verdict on the whole.
 //! - [`lint`]: will phones and trunks accept this certificate?
 //! - [`words`]: what may be said of a certificate, and the observation behind it.
 //! - [`findings`]: what is wrong with a certificate or service, and what can be done about it.
@@ -26,7 +28,9 @@ pub mod alerts;
 pub mod budget;
 pub mod caa;
 pub mod calm;
+pub mod daily;
 pub mod findings;
+pub mod health;
 pub mod lint;
 pub mod plan;
 pub mod preflight;

@@ -3,9 +3,12 @@
 //! Types only; nothing here touches the disk or decides.
 
 pub mod alert;
+pub mod check;
 pub mod facts;
 mod finding;
+pub mod host;
 pub mod reach;
+pub mod software;
 pub mod upload;
 
 use std::collections::{BTreeMap, BTreeSet};

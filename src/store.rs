@@ -26,6 +26,7 @@
 
 mod alerts;
 mod certificate;
+mod check;
 mod csr;
 mod drop;
 mod issuer;
@@ -46,6 +47,7 @@ use crate::state::{Condition, Event, Finding, SCHEMA, Severity};
 
 pub use alerts::OUTBOX_LIMIT;
 pub use certificate::{CertificateStore, CertificateWriter};
+pub use check::CheckWriter;
 pub use csr::Csr;
 pub use drop::{DropFolder, Dropped, DroppedFile, FileKey};
 pub use issuer::IssuerStore;
@@ -327,7 +329,7 @@ impl Store {
         };
         match subject {
             Subject::Certificate(name) => event.certificate = Some(name.clone()),
-            Subject::Issuer => {}
+            Subject::Host => {}
             Subject::Service(name) => event.service = Some(name.clone()),
         }
         if let Err(error) = self.record(&event) {
@@ -340,7 +342,8 @@ impl Store {
 #[derive(Clone, Debug)]
 enum Subject {
     Certificate(String),
-    Issuer,
+    /// No certificate and no service: of the host as a whole.
+    Host,
     Service(String),
 }
 

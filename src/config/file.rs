@@ -8,6 +8,7 @@ mod alerts;
 mod calm;
 mod certificate;
 mod challenge;
+mod check;
 mod chosen;
 mod clients;
 mod disk;
@@ -134,6 +135,7 @@ fn meaning<'a>(
     let services = service::read_all(walk, roots, defaults, &certificates);
     let trunks = trunk::read_all(walk, roots, &certificates);
     let alerts = alerts::read(walk, roots);
+    let check = check::read(walk, roots);
     let ignored = ignore::read_all(walk, roots);
     chosen::refuse_circles(walk, &services);
     overlap::refuse_overlaps(walk, &services, top.as_ref().ok(), sources);
@@ -150,6 +152,7 @@ fn meaning<'a>(
         services: services.specs()?.into_iter().map(|s| s.spec).collect(),
         trunks: trunks.specs()?,
         alerts: alerts?,
+        check: check?,
         ignored: ignored?,
         files: sources.iter().map(|s| s.path.clone()).collect(),
         hash: hash(sources.iter().map(|s| s.text.as_str())),

@@ -62,6 +62,8 @@ pub struct Finding {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Condition {
+    /// The chain of a certificate leads to no trusted root, or ends before it.
+    Chain,
     /// A way to reach people does not work.
     ChannelDead,
     /// The clock is wrong, or cannot be trusted.
@@ -70,88 +72,146 @@ pub enum Condition {
     ConfigDegraded,
     /// A deployment could not be tried.
     DeployBroken,
+    /// A file system is nearly full.
+    Disk,
     /// Files at the targets are not what was installed.
     Drift,
     /// An upload became a revision (news).
     DropAccepted,
     /// An upload was refused (news).
     DropRefused,
+    /// This system may be a copy that runs beside the original.
+    Duplicate,
     /// A certificate comes to its end.
     Expiry,
     /// Something else.
     Fault,
     /// A person holds a service at its certificate, and that comes to its end.
     Hold,
+    /// An endpoint or a key file allows what it should not.
+    Hygiene,
+    /// Phones or trunks will stumble over what is served.
+    Lint,
+    /// Processor, memory or disk are too slow for calls.
+    Load,
     /// Automatic to manual, or back (news).
     Mode,
     /// The service keeps serving the old certificate.
     NotTaken,
+    /// Another program manages the same names.
+    OtherClient,
     /// A self-signed stand-in is served.
     Placeholder,
     /// The CA does not give a new one.
     Renewal,
     /// Calls will drop at a known time (news).
     RestartAnnounced,
+    /// A source that is to be reached was out of reach for 14 days.
+    Restricted,
+    /// The CA took a certificate back.
+    Revoked,
     /// A new certificate broke the service and was taken back.
     RolledBack,
+    /// An endpoint serves something else than what is live.
+    Served,
+    /// A source that is to be reached is out of reach.
+    Sources,
     /// Records are damaged, newer than this program, or cannot be written.
     StoreDamage,
     /// The service is broken and putting back did not help.
     Stuck,
+    /// A peer cannot be called, or will soon not be trusted.
+    Trunk,
     /// A new certificate waits for approval, because phones might not trust it.
     TrustChange,
+    /// A listener with TLS that nobody here looks after comes to its end.
+    Unmanaged,
     /// Installed, but nobody could be asked.
     Unproved,
+    /// Security updates of the distribution wait.
+    Updates,
+    /// Software with a known security issue is installed.
+    Vulnerable,
 }
 
 impl Condition {
     /// Every condition, in the order of the documentation.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 35] = [
+        Self::Chain,
         Self::ChannelDead,
         Self::Clock,
         Self::ConfigDegraded,
         Self::DeployBroken,
+        Self::Disk,
         Self::Drift,
         Self::DropAccepted,
         Self::DropRefused,
+        Self::Duplicate,
         Self::Expiry,
         Self::Fault,
         Self::Hold,
+        Self::Hygiene,
+        Self::Lint,
+        Self::Load,
         Self::Mode,
         Self::NotTaken,
+        Self::OtherClient,
         Self::Placeholder,
         Self::Renewal,
         Self::RestartAnnounced,
+        Self::Restricted,
+        Self::Revoked,
         Self::RolledBack,
+        Self::Served,
+        Self::Sources,
         Self::StoreDamage,
         Self::Stuck,
+        Self::Trunk,
         Self::TrustChange,
+        Self::Unmanaged,
         Self::Unproved,
+        Self::Updates,
+        Self::Vulnerable,
     ];
 
     /// The word in commands, JSON and `[[ignore]]`.
     pub fn word(self) -> &'static str {
         match self {
+            Self::Chain => "chain",
             Self::ChannelDead => "channel-dead",
             Self::Clock => "clock",
             Self::ConfigDegraded => "config-degraded",
             Self::DeployBroken => "deploy-broken",
+            Self::Disk => "disk",
             Self::Drift => "drift",
             Self::DropAccepted => "drop-accepted",
             Self::DropRefused => "drop-refused",
+            Self::Duplicate => "duplicate",
             Self::Expiry => "expiry",
             Self::Fault => "fault",
             Self::Hold => "hold",
+            Self::Hygiene => "hygiene",
+            Self::Lint => "lint",
+            Self::Load => "load",
             Self::Mode => "mode",
             Self::NotTaken => "not-taken",
+            Self::OtherClient => "other-client",
             Self::Placeholder => "placeholder",
             Self::Renewal => "renewal",
             Self::RestartAnnounced => "restart-announced",
+            Self::Restricted => "restricted",
+            Self::Revoked => "revoked",
             Self::RolledBack => "rolled-back",
+            Self::Served => "served",
+            Self::Sources => "sources",
             Self::StoreDamage => "store-damage",
             Self::Stuck => "stuck",
+            Self::Trunk => "trunk",
             Self::TrustChange => "trust-change",
+            Self::Unmanaged => "unmanaged",
             Self::Unproved => "unproved",
+            Self::Updates => "updates",
+            Self::Vulnerable => "vulnerable",
         }
     }
 

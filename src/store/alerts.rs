@@ -67,7 +67,7 @@ impl Store {
             Read::Whole(log) => log,
             Read::Missing => AlertLog::default(),
             Read::Broken(reason) => {
-                record::move_aside(self, &Subject::Issuer, &path, &reason, now)?;
+                record::move_aside(self, &Subject::Host, &path, &reason, now)?;
                 AlertLog::default()
             }
         };

@@ -93,7 +93,7 @@ impl IssuerStore {
         match self.read_account(goal)? {
             Read::Broken(reason) => {
                 let path = self.account_file(goal);
-                record::move_aside(&self.store, &Subject::Issuer, &path, &reason, now)?;
+                record::move_aside(&self.store, &Subject::Host, &path, &reason, now)?;
             }
             Read::Missing => {}
             Read::Whole(there) => {
@@ -167,7 +167,7 @@ impl IssuerStore {
             Read::Broken(reason) => {
                 let path = self.ledger_file();
                 // A second name, then replaced: a crash in between must not give a fresh budget.
-                record::link_aside(&self.store, &Subject::Issuer, &path, &reason, now)?;
+                record::link_aside(&self.store, &Subject::Host, &path, &reason, now)?;
                 record::write(&path, spent(now))?;
                 Ok(spent(now))
             }

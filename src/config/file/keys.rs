@@ -27,6 +27,7 @@ pub const TOP: Section = Section {
         "service",
         "trunk",
         "alerts",
+        "check",
         "ignore",
     ],
 };
@@ -229,12 +230,39 @@ pub const SIP: Section = Section {
     ],
 };
 
+/// The daily check.
+pub const CHECK: Section = Section {
+    title: "[check]",
+    keys: &[
+        "at",
+        "proxy",
+        "proxy-auth-file",
+        "offline",
+        "advisory-url",
+        "advisory-file",
+        "advisory-keys",
+        "trust-anchor",
+        "metrics-file",
+        "limits",
+        "on-check",
+        "on-vulnerable",
+        "on-restricted",
+        "on-restored",
+    ],
+};
+
+/// From where on it warns.
+pub const LIMITS: Section = Section {
+    title: "limits",
+    keys: &["processor", "load", "memory", "memory-pressure", "io", "swap", "disk", "clock"],
+};
+
 /// What nobody wants to hear of.
 pub const IGNORE: Section =
     Section { title: "[[ignore]]", keys: &["object", "condition", "reason", "until"] };
 
 /// Every table, in the order of the documentation.
-pub const SECTIONS: [Section; 20] = [
+pub const SECTIONS: [Section; 22] = [
     TOP,
     ACME,
     ISSUER,
@@ -254,6 +282,8 @@ pub const SECTIONS: [Section; 20] = [
     SYSLOG,
     JOURNAL,
     SIP,
+    CHECK,
+    LIMITS,
     IGNORE,
 ];
 

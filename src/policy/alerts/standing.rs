@@ -37,15 +37,30 @@ pub(super) fn of(finding: &Finding, since: Timestamp, now: Timestamp) -> Standin
             patient(severe(finding), MINUTE * 10, since, now)
         }
         Condition::RestartAnnounced => in_time(finding.by, now),
-        Condition::ChannelDead
+        Condition::Chain
+        | Condition::ChannelDead
         | Condition::Clock
         | Condition::ConfigDegraded
+        | Condition::Disk
         | Condition::Drift
         | Condition::DropAccepted
         | Condition::DropRefused
+        | Condition::Duplicate
         | Condition::Hold
+        | Condition::Hygiene
+        | Condition::Lint
+        | Condition::Load
         | Condition::Mode
-        | Condition::TrustChange => louder(at_once(severe(finding)), ladder),
+        | Condition::OtherClient
+        | Condition::Restricted
+        | Condition::Revoked
+        | Condition::Served
+        | Condition::Sources
+        | Condition::Trunk
+        | Condition::TrustChange
+        | Condition::Unmanaged
+        | Condition::Updates
+        | Condition::Vulnerable => louder(at_once(severe(finding)), ladder),
     }
 }
 

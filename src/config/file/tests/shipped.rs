@@ -63,6 +63,10 @@ fn keys_in(text: &str) -> Vec<(&'static str, String)> {
             keys.extend(under(alerts, channel, channel));
         }
     }
+    for check in root.get("check").map(|v| tables(v.get_ref())).unwrap_or_default() {
+        keys.extend(check.keys().map(|k| ("[check]", k.get_ref().to_string())));
+        keys.extend(under(check, "limits", "limits"));
+    }
     for table in tables(root.get("service").unwrap().get_ref()) {
         keys.extend(under(table, "target", "target"));
         keys.extend(under(table, "endpoint", "endpoint"));
