@@ -2,6 +2,7 @@
 
 mod act;
 mod alert;
+mod check;
 mod csr;
 mod history;
 mod hold;
@@ -9,6 +10,7 @@ mod import;
 mod lint;
 mod plan;
 mod preflight;
+mod report;
 mod show;
 mod status;
 mod verbs;
@@ -25,7 +27,7 @@ use crate::daemon::{self, Start};
 use crate::service;
 use crate::store::Store;
 
-/// Exit codes of the verbs that are not `verify`; those of sysexits.h.
+/// Exit codes of the verbs that are neither `check` nor `verify`; those of sysexits.h.
 pub(crate) mod exit {
     /// Done.
     pub(crate) const DONE: u8 = 0;
@@ -140,9 +142,16 @@ fn run_verb(arguments: Arguments) -> Result<u8, Failed> {
             let context = Context::writing(path).map_err(unknown)?;
             in_runtime(verify::configured(&context, json)).map_err(unknown)
         }
+        Verb::Check { schema: true, .. } => Ok(check::schema()),
+        Verb::Check { json, .. } => {
+            let unknown = |failed: Failed| Failed { code: 3, ..failed };
+            let context = Context::writing(path).map_err(unknown)?;
+            in_runtime(check::run(&context, json)).map_err(unknown)
+        }
         Verb::History { name, lines, json } => {
             history::print(&Context::reading(path)?, name.as_deref(), lines, json)
         }
+        Verb::Report { out } => report::print(&Context::reading(path)?, out.as_deref()),
         Verb::Ack { item, remove: true, .. } => alert::remove_ack(&Context::writing(path)?, &item),
         Verb::Ack { item, until, note, .. } => {
             let (until, note) = (until.unwrap_or_default(), note.unwrap_or_default());

@@ -9,6 +9,7 @@ pub mod check;
 pub mod compatibility;
 pub mod endpoint;
 pub mod file;
+mod ignore;
 pub mod kind;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use crate::cert::{Identifier, KeyType};
 
 pub use endpoint::{Endpoint, KeyFamily, Protocol};
+pub use ignore::Ignore;
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -76,60 +78,6 @@ pub fn in_order<'a>(services: &[&'a ServiceSpec]) -> Vec<&'a ServiceSpec> {
         ordered.push(left.remove(next));
     }
     ordered
-}
-
-/// What is taken out of alerts and exit codes.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Ignore {
-    /// A certificate, a service or a part of the host.
-    pub object: String,
-    /// Only this condition of it; `None`: all.
-    pub condition: Option<String>,
-    /// Why.
-    pub reason: String,
-    /// The last day of it, on the clocks of this host; `None`: for ever.
-    pub until: Option<jiff::civil::Date>,
-}
-
-impl Ignore {
-    /// Words for conditions (those of `state::Condition`).
-    pub const CONDITIONS: [&'static str; 35] = [
-        "chain",
-        "channel-dead",
-        "clock",
-        "config-degraded",
-        "deploy-broken",
-        "disk",
-        "drift",
-        "drop-accepted",
-        "drop-refused",
-        "duplicate",
-        "expiry",
-        "fault",
-        "hold",
-        "hygiene",
-        "lint",
-        "load",
-        "mode",
-        "not-taken",
-        "other-client",
-        "placeholder",
-        "renewal",
-        "restart-announced",
-        "restricted",
-        "revoked",
-        "rolled-back",
-        "served",
-        "sources",
-        "store-damage",
-        "stuck",
-        "trunk",
-        "trust-change",
-        "unmanaged",
-        "unproved",
-        "updates",
-        "vulnerable",
-    ];
 }
 
 /// Whether pbxcert acts.

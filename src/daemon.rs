@@ -2,6 +2,7 @@
 //! by the plan, each time anew, from what is on disk.
 
 mod alerts;
+mod check;
 mod generation;
 mod object;
 mod post;
@@ -30,7 +31,7 @@ use self::tell::notify;
 use self::timer::Timer;
 use crate::config::Config;
 use crate::config::file::Problem;
-use crate::policy::schedule;
+use crate::policy::{health, schedule};
 use crate::reconcile::{self, Pass, Reconciler};
 use crate::state::Finding;
 use crate::store::{self, Store};
@@ -136,6 +137,7 @@ struct Daemon<'a> {
     wakes: watch::Wakes,
     watchdog: Option<Duration>,
     first_pass: BTreeSet<Object>,
+    started_at: Timestamp,
 }
 
 impl<'a> Daemon<'a> {
@@ -171,8 +173,12 @@ impl<'a> Daemon<'a> {
             wakes,
             watchdog: sd_notify::watchdog_enabled().map(|every| every / 2),
             first_pass: objects(&now.config),
+            started_at: now.world.now(),
             now,
         };
+        // What the last check found is told on, not told to be over, until the next one.
+        let found = check::last(store).as_ref().map(health::findings).unwrap_or_default();
+        daemon.findings.insert(Object::Check, found);
         daemon.look_at_everything();
         Ok(daemon)
     }
@@ -246,6 +252,7 @@ impl<'a> Daemon<'a> {
 
     fn start(&mut self, object: Object) {
         let (store, stop, now) = (self.store, self.stop, Rc::clone(&self.now));
+        let started_at = self.started_at;
         let mend_at_once = self.first_pass.remove(&object);
         self.working.insert(object.clone());
         self.running.push(Box::pin(async move {
@@ -263,6 +270,7 @@ impl<'a> Daemon<'a> {
                     Some(spec) => reconciler.certificate(spec).await,
                     None => Ok(Pass::nothing()),
                 },
+                Object::Check => check::pass(&now, store, started_at).await,
                 Object::Service(name) => match now.config.service(name) {
                     Some(spec) => reconciler.service(spec).await,
                     None => Ok(Pass::nothing()),

@@ -45,6 +45,8 @@ use crate::cert;
 use crate::fs::{self, Lock, Owner, make_dir};
 use crate::state::{Condition, Event, Finding, SCHEMA, Severity};
 
+use record::Subject;
+
 pub use alerts::OUTBOX_LIMIT;
 pub use certificate::{CertificateStore, CertificateWriter};
 pub use check::CheckWriter;
@@ -336,15 +338,6 @@ impl Store {
             tracing::warn!(%error, text = event.text, "a repair is missing in history");
         }
     }
-}
-
-/// Whose file it is.
-#[derive(Clone, Debug)]
-enum Subject {
-    Certificate(String),
-    /// No certificate and no service: of the host as a whole.
-    Host,
-    Service(String),
 }
 
 /// The path without symbolic links: from here on none is followed. Whether those on the way can be

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use self::lines::{lingering, mode_line, show_uploads};
+use self::lines::{Checked, lingering, mode_line, show_uploads};
 use super::plan::service_step;
 use super::{Context, Failed, alert, exit, show};
 use crate::config::Source;
@@ -34,6 +34,8 @@ struct Report {
     daemon: Option<DaemonRecord>,
     certificates: Vec<Certificate>,
     services: Vec<Service>,
+    /// The last daily check, and when the next one is due.
+    check: Checked,
     /// What people were told of and is not over.
     alerts: Vec<alert::Open>,
     not_in_config: Vec<String>,
@@ -115,6 +117,13 @@ struct Endpoint {
     seen: String,
 }
 
+/// What `--json` prints.
+pub(super) fn report_now(context: &Context) -> Result<impl Serialize, Failed> {
+    let world = World::real(&context.loaded.config, &context.store);
+    let now = world.now();
+    report(context, &world, now)
+}
+
 pub(super) fn print(context: &Context, json: bool) -> Result<u8, Failed> {
     let world = World::real(&context.loaded.config, &context.store);
     let now = world.now();
@@ -178,6 +187,8 @@ pub(super) fn print(context: &Context, json: bool) -> Result<u8, Failed> {
             show::line(&format!("  {}: {}", service.name, lingering(service)));
         }
     }
+    show::line("");
+    show::line(&report.check.line(now));
     if !report.alerts.is_empty() {
         show::line("");
         show::table(&alert::HEAD, report.alerts.iter().map(|open| open.line(now)).collect());
@@ -248,6 +259,7 @@ fn report(context: &Context, world: &World, now: Timestamp) -> Result<Report, Fa
         daemon: context.store.daemon_record()?,
         certificates: certificates(context, world, now)?,
         services,
+        check: Checked::of(context, &seed, now)?,
         alerts: alert::open(context, now)?,
         not_in_config: context
             .store

@@ -117,6 +117,23 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// The daily check now: one verdict on the whole, with reasons and what to do; exit codes are
+    /// those of a monitoring plugin
+    Check {
+        /// Print JSON with stable keys
+        #[arg(long)]
+        json: bool,
+        /// Print the JSON Schema of that, and check nothing
+        #[arg(long, conflicts_with = "json")]
+        schema: bool,
+    },
+    /// One bundle for whoever helps: configuration, status, the last check and history, without
+    /// keys, passwords, people's addresses and public IP addresses
+    Report {
+        /// Write it there, readable for its owner alone, instead of printing it
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// The signing request for a web shop or company CA; its private key stays on this machine
     Csr {
         /// The certificate

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::Daemon;
 use super::object::Object;
 use super::post::Sent;
+use super::{Daemon, check};
 use crate::config::file::Problems;
 use crate::policy::alerts::{self, Seen, Settings, post};
+use crate::policy::health;
 use crate::policy::schedule::{HOUR, MINUTE, after, holds_until};
 use crate::state::{Condition, Finding, Severity};
 
@@ -66,7 +67,14 @@ impl Daemon<'_> {
             .collect();
         let world = &self.now.world;
         let trusted = (world.time)(None).trusted || world.confirmed.get();
-        let seen = Seen { findings: &findings, unseen: &unseen, trusted };
+        let unseen_conditions = check::last(self.store).as_ref().map(health::unseen);
+        let unseen_conditions = unseen_conditions.unwrap_or_default();
+        let seen = Seen {
+            findings: &findings,
+            unseen: &unseen,
+            unseen_conditions: &unseen_conditions,
+            trusted,
+        };
         let settings = Settings::of(&self.now.config, TimeZone::system());
         let wake = std::cell::Cell::new(None);
         self.post.change(

@@ -15,6 +15,8 @@ use crate::watch::Folders;
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Object {
     Certificate(String),
+    /// The daily check of the whole.
+    Check,
     Service(String),
 }
 
@@ -23,6 +25,7 @@ impl Object {
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Certificate(name) | Self::Service(name) => name,
+            Self::Check => "the daily check",
         }
     }
 }
@@ -31,7 +34,7 @@ impl Object {
 pub(super) fn objects(config: &Config) -> BTreeSet<Object> {
     let certificates = config.certificates.iter().map(|c| Object::Certificate(c.name.clone()));
     let services = config.services.iter().map(|s| Object::Service(s.name.clone()));
-    certificates.chain(services).collect()
+    certificates.chain(services).chain([Object::Check]).collect()
 }
 
 /// Whom a pass over this one may have brought on: services that use the certificate, or come after
@@ -40,6 +43,7 @@ pub(super) fn waiting_for(object: &Object, config: &Config) -> Vec<Object> {
     let waits = |service: &&ServiceSpec| match object {
         Object::Certificate(name) => service.certificates.contains(name),
         Object::Service(name) => service.after.contains(name),
+        Object::Check => false,
     };
     let waiting = config.services.iter().filter(waits);
     waiting.map(|service| Object::Service(service.name.clone())).collect()
@@ -81,7 +85,7 @@ fn is_uploaded(certificate: &CertSpec) -> bool {
 pub(super) fn at_the_latest(object: &Object, config: &Config, now: Timestamp) -> Timestamp {
     let uploaded = match object {
         Object::Certificate(name) => config.certificate(name).is_some_and(is_uploaded),
-        Object::Service(_) => false,
+        Object::Check | Object::Service(_) => false,
     };
     schedule::after(now, if uploaded { schedule::HOUR } else { schedule::DAY })
 }

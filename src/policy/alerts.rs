@@ -34,6 +34,8 @@ pub struct Seen<'a> {
     pub findings: &'a [Finding],
     /// Objects that could not be looked at: what was found before still stands.
     pub unseen: &'a BTreeSet<String>,
+    /// The same of single conditions.
+    pub unseen_conditions: &'a BTreeSet<(String, Condition)>,
     /// The clock is synchronised, or the configuration says that nobody waits for that.
     pub trusted: bool,
 }
@@ -72,7 +74,7 @@ pub fn due(seen: Seen<'_>, log: &AlertLog, settings: &Settings, now: Timestamp) 
             round.meet(finding);
         }
     }
-    round.miss(&findings, seen.unseen, doubted, jumped);
+    round.miss(&findings, seen, doubted, jumped);
     let Round { log, mut drafts, wake, .. } = round;
     drafts.sort_by_key(|draft| std::cmp::Reverse(draft.level));
     let messages = if drafts.len() > MOST_LETTERS {
@@ -265,7 +267,7 @@ impl Round<'_> {
     fn miss(
         &mut self,
         findings: &BTreeMap<(String, Condition), Finding>,
-        unseen: &BTreeSet<String>,
+        seen: Seen<'_>,
         doubted: bool,
         jumped: bool,
     ) {
@@ -273,7 +275,9 @@ impl Round<'_> {
             let found = findings.contains_key(&(object.clone(), condition));
             let about_life = doubted && condition.is_about_life();
             let about_clock = jumped && condition == Condition::Clock;
-            !(found || unseen.contains(object) || about_life || about_clock)
+            let unseen = seen.unseen.contains(object)
+                || seen.unseen_conditions.contains(&(object.clone(), condition));
+            !(found || unseen || about_life || about_clock)
         };
         let mut items = std::mem::take(&mut self.log.items);
         for (object, of_object) in &mut items {

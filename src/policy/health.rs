@@ -93,13 +93,15 @@ pub fn item_name(item: &Item) -> String {
     format!("{} {}{place}", item.object, item.topic.word())
 }
 
-/// What is wrong by a report, for the alerts; and the objects of which something could not be
-/// seen, so that what was wrong with them before still stands.
-pub fn findings(report: &CheckReport) -> (Vec<Finding>, BTreeSet<String>) {
-    let found = report.items.iter().filter_map(finding).collect();
-    let unseen = |item: &&Item| item.verdict == Verdict::Unknown && item.counts;
-    let unseen = report.items.iter().filter(unseen).map(|item| item.object.clone()).collect();
-    (found, unseen)
+/// What is wrong by a report, for the alerts.
+pub fn findings(report: &CheckReport) -> Vec<Finding> {
+    report.items.iter().filter_map(finding).collect()
+}
+
+/// What could not be seen: what was wrong there before still stands.
+pub fn unseen(report: &CheckReport) -> BTreeSet<(String, Condition)> {
+    let unseen = report.items.iter().filter(|item| item.verdict == Verdict::Unknown);
+    unseen.filter_map(|item| Some((item.object.clone(), item.topic.condition()?))).collect()
 }
 
 fn finding(item: &Item) -> Option<Finding> {
@@ -120,7 +122,6 @@ fn title(item: &Item, condition: Condition) -> String {
     let object = &item.object;
     match condition {
         Condition::Chain => format!("the chain of {object} is not trusted"),
-        Condition::Clock => "the clock is off".to_owned(),
         Condition::Disk => "little space is left".to_owned(),
         Condition::Duplicate => "this system may run twice".to_owned(),
         Condition::Hygiene => format!("{object} allows too much"),
@@ -132,6 +133,7 @@ fn title(item: &Item, condition: Condition) -> String {
         Condition::Sources => "a source cannot be reached".to_owned(),
         Condition::Trunk => format!("the trunk {object} cannot be trusted"),
         Condition::Unmanaged => "a certificate that nobody looks after ends".to_owned(),
+        Condition::Unsynchronised => "the clock is off".to_owned(),
         Condition::Updates => "security updates wait".to_owned(),
         Condition::Vulnerable => "software with a known security issue".to_owned(),
         other => format!("{object}: {other}"),

@@ -163,7 +163,9 @@ impl Topic {
             Self::Dates | Self::Files | Self::Key | Self::Licence | Self::Names => None,
             Self::Advisories => Some(Condition::Vulnerable),
             Self::Chain | Self::ChainEnd => Some(Condition::Chain),
-            Self::Clock => Some(Condition::Clock),
+            // Not `Condition::Clock`, which casts doubt on every date: that is for a clock that is
+            // known to be wrong.
+            Self::Clock => Some(Condition::Unsynchronised),
             Self::Disk => Some(Condition::Disk),
             Self::Duplicate => Some(Condition::Duplicate),
             Self::Hygiene => Some(Condition::Hygiene),

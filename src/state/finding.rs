@@ -128,6 +128,8 @@ pub enum Condition {
     Unmanaged,
     /// Installed, but nobody could be asked.
     Unproved,
+    /// Nothing keeps the clock, or it is off.
+    Unsynchronised,
     /// Security updates of the distribution wait.
     Updates,
     /// Software with a known security issue is installed.
@@ -136,7 +138,7 @@ pub enum Condition {
 
 impl Condition {
     /// Every condition, in the order of the documentation.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::Chain,
         Self::ChannelDead,
         Self::Clock,
@@ -170,6 +172,7 @@ impl Condition {
         Self::TrustChange,
         Self::Unmanaged,
         Self::Unproved,
+        Self::Unsynchronised,
         Self::Updates,
         Self::Vulnerable,
     ];
@@ -210,6 +213,7 @@ impl Condition {
             Self::TrustChange => "trust-change",
             Self::Unmanaged => "unmanaged",
             Self::Unproved => "unproved",
+            Self::Unsynchronised => "unsynchronised",
             Self::Updates => "updates",
             Self::Vulnerable => "vulnerable",
         }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{Error, PRIVATE_FILE, Store, Subject, warning};
+use super::{Error, PRIVATE_FILE, Store, warning};
 use crate::fs::{self, Owner};
 use crate::state::{Finding, SCHEMA};
 
@@ -23,6 +23,15 @@ const STEPS: [fn(Value) -> Value; SCHEMA as usize] = [number_the_record];
 pub(super) trait Record: Serialize + DeserializeOwned {
     /// Where its schema number is.
     fn schema(&mut self) -> &mut u32;
+}
+
+/// Whose file it is.
+#[derive(Clone, Debug)]
+pub(super) enum Subject {
+    Certificate(String),
+    /// No certificate and no service: of the host as a whole.
+    Host,
+    Service(String),
 }
 
 /// What lies where a record should.

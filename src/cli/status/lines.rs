@@ -1,11 +1,53 @@
 //! Lines below the tables, where there is something to say.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
 
-use super::super::show;
+use super::super::{Context, Failed, show};
 use super::{Certificate, Service};
 use crate::config::Source;
+use crate::policy::daily;
+use crate::policy::schedule::Seed;
+use crate::state::check::Verdict;
 use crate::state::reach::{Mode, Reach};
+
+/// The last daily check.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Checked {
+    /// When; null before the first one.
+    at: Option<Timestamp>,
+    verdict: Verdict,
+    summary: String,
+    next_at: Timestamp,
+}
+
+impl Checked {
+    pub(super) fn of(context: &Context, seed: &Seed, now: Timestamp) -> Result<Self, Failed> {
+        let last = context.store.check_record()?.report;
+        let started_at = context.store.daemon_record()?.map_or(now, |daemon| daemon.started_at);
+        let (at, zone) = (context.loaded.config.check.at, TimeZone::system());
+        let next_at =
+            daily::next_at(at, last.as_ref().map(|last| last.at), started_at, seed, &zone, now);
+        Ok(Self {
+            at: last.as_ref().map(|last| last.at),
+            verdict: last.as_ref().map(|last| last.verdict).unwrap_or_default(),
+            summary: last.map_or_else(|| "it has not run yet".to_owned(), |last| last.summary),
+            next_at,
+        })
+    }
+
+    pub(super) fn line(&self, now: Timestamp) -> String {
+        let when = self.at.map(|at| format!(" {}", show::relative(at, now))).unwrap_or_default();
+        format!(
+            "daily check{when}: {}: {}; the next one {}",
+            self.verdict.word(),
+            self.summary,
+            show::relative(self.next_at, now)
+        )
+    }
+}
 
 /// Old workers, and what limits how long they stay.
 pub(super) fn lingering(service: &Service) -> String {

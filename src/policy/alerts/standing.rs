@@ -59,6 +59,7 @@ pub(super) fn of(finding: &Finding, since: Timestamp, now: Timestamp) -> Standin
         | Condition::Trunk
         | Condition::TrustChange
         | Condition::Unmanaged
+        | Condition::Unsynchronised
         | Condition::Updates
         | Condition::Vulnerable => louder(at_once(severe(finding)), ladder),
     }

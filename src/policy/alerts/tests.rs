@@ -80,7 +80,12 @@ impl Host {
     }
 
     fn ask_once(&mut self, findings: &[Finding], now: Timestamp) -> Due {
-        let seen = Seen { findings, unseen: &self.unseen, trusted: self.trusted };
+        let seen = Seen {
+            findings,
+            unseen: &self.unseen,
+            unseen_conditions: &BTreeSet::new(),
+            trusted: self.trusted,
+        };
         let due = due(seen, &self.log, &self.settings, now);
         self.log = due.log.clone();
         due
@@ -88,7 +93,12 @@ impl Host {
 
     fn ask(&mut self, findings: &[Finding], now: Timestamp) -> Due {
         let due = self.ask_once(findings, now);
-        let seen = Seen { findings, unseen: &self.unseen, trusted: self.trusted };
+        let seen = Seen {
+            findings,
+            unseen: &self.unseen,
+            unseen_conditions: &BTreeSet::new(),
+            trusted: self.trusted,
+        };
         let again = super::due(seen, &due.log, &self.settings, now);
         assert!(again.messages.is_empty(), "the same is told twice: {:?}", again.messages);
         assert_eq!((&again.log, again.wake), (&due.log, due.wake));
@@ -337,7 +347,12 @@ fn a_clock_that_is_wrong_ends_no_worry_about_a_certificate() {
 fn a_crash_before_the_log_is_written_repeats_the_same_message() {
     let host = Host::new();
     let findings = [stuck("sip")];
-    let seen = Seen { findings: &findings, unseen: &host.unseen, trusted: true };
+    let seen = Seen {
+        findings: &findings,
+        unseen: &host.unseen,
+        unseen_conditions: &BTreeSet::new(),
+        trusted: true,
+    };
     let first = due(seen, &host.log, &host.settings, day(0.0));
     let again = due(seen, &host.log, &host.settings, day(0.0));
     assert_eq!(first.messages[0].id, again.messages[0].id);
