@@ -5,6 +5,9 @@ mod report;
 
 use std::cell::Cell;
 
+use futures_util::StreamExt as _;
+use futures_util::stream;
+
 use super::{Context, Failed, exit, show};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{CertSpec, ServiceSpec, in_order};
@@ -15,6 +18,10 @@ use crate::world::World;
 
 pub(super) use report::Line;
 use report::{Report, judged, told, worse};
+
+/// Certificates that are worked on at a time: a hundred due ones do not become a hundred
+/// connections to one CA.
+const SIDE_BY_SIDE: usize = 8;
 
 /// What `renew` was asked.
 pub(super) struct Renewal {
@@ -41,11 +48,7 @@ pub(super) async fn renew(context: &Context, wish: Renewal, json: bool) -> Resul
             }
         };
         let now = self::now();
-        let store = context.store.certificate(&spec.name)?;
-        let lock = || store.try_lock(self::now());
-        let writer = wait_for(&spec.name, lock, &show::progress).await?;
-        let state = store.state()?;
-        writer.remember(&CertState {
+        let wished = |state: CertState| CertState {
             // What the CA said stays: it binds a person, too, and a failed validation is rehearsed.
             backoff: Backoff { failures: 0, retry_at: None, rehearsals: 0, ..state.backoff },
             forced_at: if wish.force { Some(now) } else { state.forced_at },
@@ -53,7 +56,16 @@ pub(super) async fn renew(context: &Context, wish: Renewal, json: bool) -> Resul
             // In manual mode the CA is tried now.
             reach: ReachState { ask_again_at: None, ..state.reach },
             ..state
-        })?;
+        };
+        let store = context.store.certificate(&spec.name)?;
+        let state = store.state()?;
+        // Of a thousand that are at rest, none is locked.
+        if wished(state.clone()) == state {
+            continue;
+        }
+        let lock = || store.try_lock(self::now());
+        let writer = wait_for(&spec.name, lock, &show::progress).await?;
+        writer.remember(&wished(store.state()?))?;
     }
     context.store.touch_generation()?;
     let services: Vec<&ServiceSpec> = context
@@ -219,15 +231,19 @@ impl Context {
         self.warn_of_another_config();
         let mut report = Report { schema: 1, ..Report::default() };
         let mut worst = exit::DONE;
-        for spec in certificates {
-            let pass = reconciler.certificate(spec).await?;
-            let (line, mut code) = judged(&spec.name, pass, true);
+        let reconciler = &reconciler;
+        let mut passes = stream::iter(certificates)
+            .map(|spec| async move { (spec, reconciler.certificate_if_due(spec).await) })
+            .buffered(SIDE_BY_SIDE);
+        while let Some((spec, pass)) = passes.next().await {
+            let (line, mut code) = judged(&spec.name, pass?, true);
             if code == exit::FAILED && self.is_passing(spec)? {
                 code = exit::UNAVAILABLE;
             }
             worst = worse(worst, code);
             report.certificates.push(line);
         }
+        drop(passes);
         let mut failed: Vec<&str> = Vec::new();
         for spec in in_order(services) {
             self.want_now(spec, certificates).await?;

@@ -35,6 +35,41 @@ impl Reconciler<'_> {
         Ok(pass)
     }
 
+    /// The same, but one that is at rest is only read: a pass over a thousand of them takes no lock
+    /// and writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::certificate`].
+    pub async fn certificate_if_due(&self, spec: &CertSpec) -> Result<Pass, Error> {
+        match self.at_rest(spec)? {
+            Some(wait) => Ok(Pass { wait, ..Pass::nothing() }),
+            None => self.certificate(spec).await,
+        }
+    }
+
+    /// What is waited for when nothing but time can change it: no order is under way, nothing lies
+    /// in the drop folder, and the newest revision is whole.
+    fn at_rest(&self, spec: &CertSpec) -> Result<Option<Wait>, Error> {
+        if self.config.mode == Mode::Observe || upload::may_be_waiting(spec) {
+            return Ok(None);
+        }
+        let seen = self.observe(spec)?;
+        let now = self.world.now();
+        let Some(newest) = seen.newest.as_ref().filter(|newest| !newest.is_placeholder()) else {
+            return Ok(None);
+        };
+        let sound = self.store.certificate(&spec.name)?.is_sound(newest)?;
+        let idle = seen.order.is_none() && seen.state.waiting.is_none();
+        if !sound || !idle || plan::wants_request(spec, &seen, now) {
+            return Ok(None);
+        }
+        match self.next(spec, &seen, now) {
+            Action::Wait(wait) if matches!(wait.why, Why::NotDue(_)) => Ok(Some(wait)),
+            _ => Ok(None),
+        }
+    }
+
     /// Step after step until the plan says wait; an upload that comes meanwhile goes first.
     async fn steps(
         &self,

@@ -49,6 +49,20 @@ impl Weighed {
     }
 }
 
+/// Whether something may lie in the drop folder. Notes and folders of ours that are always there
+/// are nothing.
+pub(super) fn may_be_waiting(spec: &CertSpec) -> bool {
+    let Ok(entries) = std::fs::read_dir(&spec.upload.dir) else {
+        // Made by the pass that finds it missing.
+        return spec.source != Source::Acme;
+    };
+    let is_ours = |entry: &std::fs::DirEntry| {
+        let name = entry.file_name();
+        name == "accepted" || name == "rejected"
+    };
+    entries.flatten().any(|entry| !is_ours(&entry))
+}
+
 impl Reconciler<'_> {
     /// Looks into the drop folder and does what is to be done with what lies there. A folder that
     /// cannot be used is a finding, and holds up nothing else.

@@ -150,6 +150,19 @@ impl CertificateStore {
         Ok(keys)
     }
 
+    /// Whether everything that a pass would repair is as it should be: this revision is the last
+    /// one that was begun, and the records can be read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::revisions`].
+    pub fn is_sound(&self, newest: &Revision) -> Result<bool, Error> {
+        let state = record::read::<CertState>(&self.state_file())?;
+        let last = record::read::<LastNumber>(&self.last_file())?;
+        Ok(self.numbers()?.last() == Some(&newest.number)
+            && matches!((state, last), (Read::Whole(_), Read::Whole(_))))
+    }
+
     /// What is damaged, was moved aside, or is newer than this program.
     ///
     /// # Errors
