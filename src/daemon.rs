@@ -5,6 +5,7 @@ mod alerts;
 mod check;
 mod generation;
 mod object;
+mod only;
 mod post;
 mod tell;
 mod timer;
@@ -102,7 +103,7 @@ pub async fn run_in(
     build: &dyn Fn(&Config, &Store) -> World,
 ) -> Result<(), Error> {
     let store = Store::open(&start.config.state_dir)?;
-    let Some(_only) = store.try_lock_daemon()? else {
+    let Some(_only) = only::only_one(&store).await? else {
         return Err(Error::Running { state_dir: start.config.state_dir });
     };
     let stop = Cell::new(false);

@@ -253,7 +253,7 @@ impl Deployment<'_> {
             self.spec.name,
             self.spec.endpoints.len()
         ));
-        let after = self.prove(wanted, baseline).await;
+        let after = self.prove(wanted, baseline, reload).await;
         state.seen.extend(after.clone());
 
         let mut broken = BTreeSet::new();

@@ -3,17 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep};
 
 use super::{Deployment, Wanted};
 use crate::config::{Endpoint, Protocol};
 use crate::policy::verdict::{self, EndpointLook, EndpointVerdict};
-use crate::state::{Served, ServiceState};
+use crate::state::{Answer, Served, ServiceState};
 
 /// Longest time from the beginning of one look at an endpoint to that of the next, unless the look
 /// itself takes longer: with it a new certificate is seen within 250 ms of its being served.
 const LONGEST_PAUSE: Duration = Duration::from_millis(125);
+
+/// Looks beside one that hangs, and how long each of them may take. A server that was in the middle
+/// of its reload may never answer the look that it met there; no more of them, so that the queue of
+/// one that hangs for long is left to its clients.
+const MOST_BESIDE: usize = 8;
+const LOOK_BESIDE: Duration = Duration::from_millis(500);
+
+/// How long an endpoint without TLS before and after a reload is waited for.
+const HEALING: Duration = Duration::from_secs(2);
 
 /// However little of the proof time is left, a look gets so much.
 const SHORTEST_LOOK: Duration = Duration::from_millis(500);
@@ -40,21 +51,29 @@ impl Deployment<'_> {
     }
 
     /// Looks until every endpoint that can be judged shows its wanted leaf twice in a row (old
-    /// workers of a reloaded server answer for some milliseconds more), or the time is up.
+    /// workers of a reloaded server answer for some milliseconds more), or the time is up. After a
+    /// reload, one that listened without TLS is given some time, too.
     pub(super) async fn prove(
         &self,
         wanted: &[Wanted],
         baseline: &BTreeMap<String, Served>,
+        reloaded: bool,
     ) -> BTreeMap<String, Served> {
+        let begun = Instant::now();
         self.look_until(|endpoint, seen| {
             let Some(want) = wanted.iter().find(|w| w.certificate == endpoint.certificate) else {
                 return true;
             };
             let fingerprint = want.bundle.leaf().fingerprint;
-            matches!(
-                verdict::endpoint(fingerprint, baseline.get(&endpoint.to_string()), seen),
-                EndpointVerdict::Proved | EndpointVerdict::NotJudged(_)
-            )
+            match verdict::endpoint(fingerprint, baseline.get(&endpoint.to_string()), seen) {
+                EndpointVerdict::Proved => true,
+                EndpointVerdict::Broken(_) | EndpointVerdict::NotTaken => false,
+                // One that listened in vain may be healed by a reload that takes effect later.
+                EndpointVerdict::NotJudged(_) => {
+                    let may_heal = matches!(seen.answer, Answer::NoHandshake { .. });
+                    !(reloaded && may_heal) || begun.elapsed() >= HEALING
+                }
+            }
         })
         .await
     }
@@ -119,7 +138,7 @@ impl Deployment<'_> {
         let mut pace = Pace::default();
         loop {
             let begun = Instant::now();
-            let seen = self.look_at(&quick, left(deadline)).await;
+            let seen = self.look_at_while_it_may_hang(&quick, left(deadline)).await;
             if good(endpoint, &seen) {
                 return (endpoint, seen);
             }
@@ -128,6 +147,31 @@ impl Deployment<'_> {
                 return (endpoint, seen);
             }
             sleep(rest).await;
+        }
+    }
+
+    /// One look, and while it is not over short ones beside it, as often as looks are made: the first
+    /// that shows a certificate, or the end of the one.
+    async fn look_at_while_it_may_hang(&self, endpoint: &Endpoint, most: Duration) -> Served {
+        let one = self.look_at(endpoint, most);
+        tokio::pin!(one);
+        let mut beside = FuturesUnordered::new();
+        let mut begun = 0;
+        loop {
+            tokio::select! {
+                biased;
+                seen = &mut one => return seen,
+                Some(seen) = beside.next() => {
+                    let seen: Served = seen;
+                    if seen.fingerprint().is_some() {
+                        return seen;
+                    }
+                }
+                () = sleep(LONGEST_PAUSE), if begun < MOST_BESIDE => {
+                    begun += 1;
+                    beside.push(self.look_at(endpoint, most.min(LOOK_BESIDE)));
+                }
+            }
         }
     }
 

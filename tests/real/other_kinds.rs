@@ -4,16 +4,16 @@
 mod bench;
 mod held;
 mod products;
+mod rest;
 
 use std::io::Write as _;
-use std::net::SocketAddr;
-use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use bench::Bench;
 use held::Held;
 use products::Product;
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use super::filtered::Filtered;
 use super::guard;
 
 /// What a test of a kind found: one row of the table in README.md.
@@ -148,7 +148,7 @@ fn stopped(bench: &mut Bench, row: &mut Row) {
 fn hung(bench: &mut Bench, row: &mut Row) {
     let before = bench.reloads();
     let newest = bench.newest();
-    bench.configure("proof-timeout = \"2 s\"\nhook-timeout = \"2 s\"");
+    bench.configure_with_short_looks("proof-timeout = \"2 s\"\nhook-timeout = \"2 s\"");
     let hung = Hung::new(&bench.product);
     bench.pbxcert(&["renew", "--force"]);
     assert_eq!(bench.step(), "unproved", "{}", bench.clues());
@@ -166,11 +166,11 @@ struct Hung(Vec<Pid>);
 
 impl Hung {
     fn new(product: &Product) -> Self {
-        let of_file = product.pid_file.as_ref().map(super::text);
-        let of_file = of_file.map(|text| text.trim().parse().unwrap());
-        let groups = product.guard.pid().into_iter().chain(of_file);
-        let groups: Vec<Pid> =
-            groups.map(|pid| Pid::from_raw(pid.cast_signed()).unwrap()).collect();
+        let groups: Vec<Pid> = product
+            .groups()
+            .into_iter()
+            .map(|pid| Pid::from_raw(pid.cast_signed()).unwrap())
+            .collect();
         for group in &groups {
             kill_process_group(*group, Signal::STOP).unwrap();
         }
@@ -224,46 +224,6 @@ fn filtered(bench: &mut Bench, row: &mut Row) {
     assert_ne!(verified["verdict"], "ok", "nobody looked there: {verified}");
     row.note(bench, "proved elsewhere", bench.reloads() - before);
     bench.configure("");
-}
-
-/// A port whose queue is full: the kernel drops what comes, as a packet filter does.
-struct Filtered {
-    at: SocketAddr,
-    _queue: Vec<OwnedFd>,
-}
-
-impl Filtered {
-    fn new() -> Self {
-        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let socket = || {
-            let socket = nix::sys::socket::socket(
-                nix::sys::socket::AddressFamily::Inet,
-                nix::sys::socket::SockType::Stream,
-                nix::sys::socket::SockFlag::SOCK_NONBLOCK,
-                None,
-            );
-            socket.unwrap()
-        };
-        let listener = socket();
-        let at = nix::sys::socket::SockaddrStorage::from(any);
-        nix::sys::socket::bind(listener.as_raw_fd(), &at).unwrap();
-        nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
-        let at: SocketAddr =
-            std::net::TcpListener::from(listener.try_clone().unwrap()).local_addr().unwrap();
-        let to = nix::sys::socket::SockaddrStorage::from(at);
-        let waiting = (0..4).map(|_| {
-            let client = socket();
-            // It is on its way, or waits for ever.
-            let _ = nix::sys::socket::connect(client.as_raw_fd(), &to);
-            client
-        });
-        let queue: Vec<OwnedFd> = waiting.collect();
-        let queue = [vec![listener], queue].into_iter().flatten().collect();
-        let limit = std::time::Duration::from_millis(300);
-        let refused = std::net::TcpStream::connect_timeout(&at, limit).unwrap_err();
-        assert_eq!(refused.kind(), std::io::ErrorKind::TimedOut);
-        Self { at, _queue: queue }
-    }
 }
 
 /// A mistake in the server's own configuration, which its own test finds.
@@ -375,24 +335,6 @@ fn haproxy_over_its_socket_keeps_its_worker_and_has_the_same_after_the_next_relo
     bench.product.guard.signal(Signal::USR2);
     bench.wait_until("a new worker", || !["", &before].contains(&workers().as_str()));
     bench.serves(2);
-}
-
-#[test]
-fn postfix_on_a_full_disk_keeps_what_it_has() {
-    let Some(bench) = Bench::new_on("postfix", Some(256)) else { return };
-    first(&bench);
-    let filler = bench.tls().with_file_name("filler");
-    let mut file = std::fs::File::create(&filler).unwrap();
-    while file.write_all(&[0; 1024]).is_ok() {}
-    let said = super::site::told(&bench.pbxcert(&["renew", "--force"]));
-    assert!(said.contains("No space left"), "{said}");
-    bench.serves(1);
-    assert_eq!(bench.reloads(), 1, "{}", bench.clues());
-    drop(file);
-    std::fs::remove_file(filler).unwrap();
-    bench.succeeds(&["deploy"]);
-    bench.serves(2);
-    assert_eq!(bench.reloads(), 2, "{}", bench.clues());
 }
 
 #[test]

@@ -9,30 +9,73 @@ mod freeswitch;
 mod janus;
 mod kamailio;
 mod opensips;
+mod simulated;
 
+use std::any::Any;
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use super::stand::Stand;
-use super::{Asterisk, Kamailio, Turnserver};
+use super::{Asterisk, Kamailio, Turnserver, tls};
 
 /// A running service, whichever it is.
-trait Product {
+trait Product: Sized {
+    /// Its kind, and the name of its hook.
+    const KIND: &'static str;
+    /// What becomes of a deployment while it hangs.
+    const HUNG: &'static str = "unproved";
+    /// With a pair that is not ours, on this machine, and pbxcert configured for it.
+    fn on(stand: Stand) -> Option<Bench<Self>>;
     /// Where it serves.
     fn addresses(&self) -> Vec<SocketAddr>;
+    /// Whether clients that were connected before a reload are answered after it; one for each
+    /// address, and it is asked before, too.
+    fn answers(&self, held: &mut [tls::Held]) -> Result<(), String>;
     /// Ends it.
     fn stop(&mut self);
     /// Starts it where it was.
     fn start_again(&mut self);
     /// Its process; `None` while it is stopped, and of a simulated one.
     fn pid(&self) -> Option<u32>;
+
+    /// On a machine of its own.
+    fn new() -> Option<Bench<Self>> {
+        Self::on(Stand::new(Self::KIND, &[Self::KIND])?)
+    }
+
+    /// It does nothing until this is dropped.
+    fn hang(&self) -> Box<dyn Any> {
+        Box::new(faults::Hung::new(self.pid().expect("it runs")))
+    }
+
+    /// Lines of shell by which it does nothing for so many seconds.
+    fn halt(&self, seconds: u32) -> String {
+        let group = self.pid().expect("it runs");
+        format!(
+            "kill -s STOP -- -{group}\nsetsid sh -c 'sleep {seconds}; kill -s CONT -- -{group}' \
+             >/dev/null 2>&1 </dev/null &\n"
+        )
+    }
 }
 
 impl Product for Asterisk {
+    const KIND: &'static str = "asterisk";
+
+    fn on(mut stand: Stand) -> Option<Bench<Self>> {
+        stand.pair().write_self_signed("pbx.test");
+        let product = Self::start(&stand.pair())?;
+        stand.configure(&of_asterisk(&stand, &product));
+        Some(Bench { product, stand })
+    }
+
     fn addresses(&self) -> Vec<SocketAddr> {
         vec![self.sips(), self.https()]
+    }
+
+    fn answers(&self, held: &mut [tls::Held]) -> Result<(), String> {
+        as_asterisk_answers(held)
     }
 
     fn stop(&mut self) {
@@ -48,9 +91,39 @@ impl Product for Asterisk {
     }
 }
 
+fn as_asterisk_answers(held: &mut [tls::Held]) -> Result<(), String> {
+    let [sip, http] = held else { return Err("two connections".to_owned()) };
+    let answer = sip.options()?;
+    if !answer.starts_with("SIP/2.0 ") {
+        return Err(answer);
+    }
+    let request = b"GET /nothing HTTP/1.1\r\nHost: pbx.test\r\nContent-Length: 0\r\n\r\n";
+    let answer = http.ask(request)?;
+    if answer.starts_with("HTTP/1.1 404") { Ok(()) } else { Err(answer) }
+}
+
 impl Product for Kamailio {
+    const KIND: &'static str = "kamailio";
+
+    fn on(mut stand: Stand) -> Option<Bench<Self>> {
+        stand.pair().write_self_signed("pbx.test");
+        let product = Self::start(&stand.pair())?;
+        let reload = [vec![stand.hook()], product.arguments()].concat();
+        stand.configure(&format!(
+            "{}reload = {reload:?}\nendpoint = [\"sips://{}\"]",
+            as_preset(&stand),
+            product.sips(),
+        ));
+        Some(Bench { product, stand })
+    }
+
     fn addresses(&self) -> Vec<SocketAddr> {
         vec![self.sips()]
+    }
+
+    fn answers(&self, held: &mut [tls::Held]) -> Result<(), String> {
+        let answer = held[0].options()?;
+        if answer.starts_with("SIP/2.0 ") { Ok(()) } else { Err(answer) }
     }
 
     fn stop(&mut self) {
@@ -67,8 +140,29 @@ impl Product for Kamailio {
 }
 
 impl Product for Turnserver {
+    const KIND: &'static str = "coturn";
+
+    fn on(mut stand: Stand) -> Option<Bench<Self>> {
+        stand.pair().write_self_signed("pbx.test");
+        let product = Self::start(&stand.pair())?;
+        stand.configure(&of_coturn(&stand, &product));
+        Some(Bench { product, stand })
+    }
+
     fn addresses(&self) -> Vec<SocketAddr> {
         vec![self.turns()]
+    }
+
+    /// A Binding request (RFC 8489 section 5), which coturn answers to everybody.
+    fn answers(&self, held: &mut [tls::Held]) -> Result<(), String> {
+        let request = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
+        let head: [u8; 20] = held[0].exchange(&request)?;
+        let rest = usize::from(u16::from_be_bytes([head[2], head[3]]));
+        for _ in 0..rest {
+            let _: [u8; 1] = held[0].exchange(&[])?;
+        }
+        let is_success = head[..2] == [1, 1] && head[8..] == [7; 12];
+        if is_success { Ok(()) } else { Err(format!("{head:?}")) }
     }
 
     fn stop(&mut self) {
@@ -93,21 +187,13 @@ struct Bench<P> {
 
 /// The two files of [`Stand::tls`], whose key belongs to its reader, a user of this system or the
 /// number of one in another.
-fn folder(tls: &Path, user: &str, owner: &str) -> String {
+pub fn folder(tls: &Path, user: &str, owner: &str) -> String {
     format!(
         "target-dir = \"{}\"\nuser = \"{user}\"\ntarget = [\n  {{ path = \"fullchain.pem\", \
          content = \"fullchain\", mode = \"0644\" }},\n  {{ path = \"privkey.pem\", content = \
          \"privkey\", {owner}mode = \"0600\" }},\n]\n",
         tls.display()
     )
-}
-
-fn asterisk() -> Option<Bench<Asterisk>> {
-    let mut stand = Stand::new("asterisk", &["asterisk"])?;
-    stand.pair().write_self_signed("pbx.test");
-    let product = Asterisk::start(&stand.pair())?;
-    stand.configure(&of_asterisk(&stand, &product));
-    Some(Bench { product, stand })
 }
 
 fn of_asterisk(stand: &Stand, product: &Asterisk) -> String {
@@ -120,27 +206,6 @@ fn of_asterisk(stand: &Stand, product: &Asterisk) -> String {
         product.sips(),
         product.https(),
     )
-}
-
-fn kamailio() -> Option<Bench<Kamailio>> {
-    let mut stand = Stand::new("kamailio", &["kamailio"])?;
-    stand.pair().write_self_signed("pbx.test");
-    let product = Kamailio::start(&stand.pair())?;
-    let reload = [vec![stand.hook()], product.arguments()].concat();
-    stand.configure(&format!(
-        "{}reload = {reload:?}\nendpoint = [\"sips://{}\"]",
-        as_preset(&stand),
-        product.sips(),
-    ));
-    Some(Bench { product, stand })
-}
-
-fn coturn() -> Option<Bench<Turnserver>> {
-    let mut stand = Stand::new("coturn", &["coturn"])?;
-    stand.pair().write_self_signed("pbx.test");
-    let product = Turnserver::start(&stand.pair())?;
-    stand.configure(&of_coturn(&stand, &product));
-    Some(Bench { product, stand })
 }
 
 fn of_coturn(stand: &Stand, product: &Turnserver) -> String {

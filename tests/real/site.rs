@@ -255,6 +255,12 @@ endpoint = ["https://{https}"]
         told.collect()
     }
 
+    /// How often that was told. From the file: asking pbxcert may take longer than what is waited for.
+    pub fn count(&self, what: &str) -> usize {
+        let history = super::text(self.state().join("node/history.jsonl"));
+        history.matches(&format!("\"what\":\"{what}\"")).count()
+    }
+
     /// Asserts that these happened in this order, whatever happened between.
     pub fn tells(&self, wanted: &[&str]) {
         let story = self.story();

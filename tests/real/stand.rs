@@ -11,7 +11,7 @@ use pbxcert::cert::Fingerprint;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::site::{LIMIT, command_with, install_hook, leaf_in, told};
+use super::site::{LIMIT, Mount, command_with, install_hook, leaf_in, told};
 use super::{Pair, Pebble, PebbleOptions, tls};
 
 /// The machine of one service.
@@ -20,6 +20,7 @@ pub struct Stand {
     kind: &'static str,
     /// What the configuration says of the service.
     service: String,
+    _mount: Option<Mount>,
     folder: TempDir,
 }
 
@@ -27,12 +28,22 @@ impl Stand {
     /// With the hooks of this kind and of those it calls, and nothing configured yet; `None` where
     /// Pebble is missing, after saying so.
     pub fn new(kind: &'static str, hooks: &[&str]) -> Option<Self> {
+        Self::new_on(kind, hooks, None)
+    }
+
+    /// The same with the service's files on a disk of so many KiB; needs root.
+    pub fn new_on(kind: &'static str, hooks: &[&str], kib: Option<u32>) -> Option<Self> {
         let pebble = Pebble::start(&PebbleOptions::default())?;
         let folder = super::shared_folder();
-        for part in ["hooks", "tls", "bin"] {
+        for part in ["hooks", "disk", "bin"] {
             std::fs::create_dir(folder.path().join(part)).unwrap();
         }
-        let stand = Self { pebble, kind, service: String::new(), folder };
+        let mount = match kib {
+            None => None,
+            Some(kib) => Some(Mount::new(&folder.path().join("disk"), kib)?),
+        };
+        std::fs::create_dir(folder.path().join("disk/tls")).unwrap();
+        let stand = Self { pebble, kind, service: String::new(), _mount: mount, folder };
         for hook in hooks {
             install_hook(&stand.hooks(), hook);
         }
@@ -79,15 +90,12 @@ kind = "{kind}"
         std::fs::write(self.config(), change(text)).unwrap();
     }
 
-    /// Whether its first endpoint speaks SIP.
-    pub fn config_names_sip(&self) -> bool {
-        self.service.contains("endpoint = [\"sips:")
-    }
-
     /// Who reads the key.
     pub fn user_of_key(&self) -> String {
         let written = self.service.lines().find_map(|line| line.strip_prefix("user = "));
         match (written, self.kind) {
+            // Root reads everything: another is named for once.
+            (Some("\"root\""), _) => "nobody".to_owned(),
             (Some(user), _) => user.trim_matches('"').to_owned(),
             (None, "coturn") => "turnserver".to_owned(),
             (None, kind) => kind.to_owned(),
@@ -106,7 +114,7 @@ kind = "{kind}"
 
     /// Folder of ours that the service reads its pair from.
     pub fn tls(&self) -> PathBuf {
-        self.folder.path().join("tls")
+        self.folder.path().join("disk/tls")
     }
 
     /// Commands that stand for others.
@@ -249,11 +257,16 @@ kind = "{kind}"
         }
     }
 
-    /// A line of the table that `./test` prints: what happened to a service, and how it ended.
+    /// A line of the table in README.md, which `./test` prints: what happened to a service, and how
+    /// it ended. The one that stands there, whether the product is the real one or a simulated one.
     pub fn row(&self, fault: &str, outcome: &str, reloads: usize) {
         assert!(reloads <= 3, "{} {fault}: {reloads} reloads\n{}", self.kind, self.clues());
-        let line = format!("table: {} | {fault} | {outcome} | {reloads}", self.kind);
-        let _ = writeln!(std::io::stderr(), "{line}");
+        let case = format!("| {} | {fault} |", self.kind);
+        let line = format!("{case} {outcome} | {reloads} |");
+        let _ = writeln!(std::io::stderr(), "table: {line}");
+        let readme = include_str!("../../README.md");
+        let told: Vec<&str> = readme.lines().filter(|told| told.starts_with(&case)).collect();
+        assert_eq!(told, [line], "README.md tells it otherwise");
     }
 
     /// The command that a person is told to run, run as it stands.

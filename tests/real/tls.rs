@@ -76,6 +76,18 @@ impl Held {
         self.answer()
     }
 
+    /// Sends these bytes; as many as are wanted of what comes back.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong, as a sentence.
+    pub fn exchange<const WANTED: usize>(&mut self, bytes: &[u8]) -> Result<[u8; WANTED], String> {
+        self.stream.write_all(bytes).map_err(|e| e.to_string())?;
+        let mut answer = [0; WANTED];
+        self.stream.read_exact(&mut answer).map_err(|e| e.to_string())?;
+        Ok(answer)
+    }
+
     fn answer(&mut self) -> Result<String, String> {
         let mut answer = Vec::new();
         let mut some = [0; 4096];

@@ -71,6 +71,14 @@ impl Bench {
         self.write_config(&endpoints);
     }
 
+    /// The same with looks of a second at most.
+    pub fn configure_with_short_looks(&mut self, further: &str) {
+        self.further = further.to_owned();
+        let short = |port| endpoint(port).replace(" }", ", timeout = \"1 s\" }");
+        let endpoints: Vec<String> = self.product.ports.iter().map(short).collect();
+        self.write_config(&endpoints);
+    }
+
     /// The same with one more endpoint, which is looked at for a second.
     pub fn configure_with_endpoint(&mut self, url: &str) {
         self.further = String::new();
@@ -134,15 +142,13 @@ endpoint = [{endpoints}]
 
     /// Runs the hook for an event as pbxcert does.
     pub fn run_hook(&self, event: &str) -> Output {
-        let files = self.tls().read_dir().unwrap().map(|e| e.unwrap().path());
-        let files: Vec<String> = files.map(|path| path.display().to_string()).collect();
         Command::new(super::super::hook(self.kind))
             .args(&self.product.arguments)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LANG", "C.UTF-8")
             .env("PBXCERT_EVENT", event)
-            .env("PBXCERT_PATHS", files.join(" "))
+            .env("PBXCERT_PATHS", self.paths())
             .current_dir("/")
             .output()
             .unwrap()
@@ -156,6 +162,24 @@ endpoint = [{endpoints}]
     /// The reload meets files that do not belong together, once, although pbxcert has tried good
     /// ones: the key of another, of the same type or of another one.
     pub fn trip_with_bad_pair(&self, same_type: bool) {
+        let lines = format!("{}rm -f \"$trip\"\n", self.lines_of_bad_pair(same_type));
+        self.trip("reload", &lines);
+    }
+
+    /// The same now, by somebody else and with another certificate, too.
+    pub fn write_bad_pair(&self, same_type: bool) {
+        let (paths, lines) = (self.paths(), self.lines_of_bad_pair(same_type));
+        let lines = format!("PBXCERT_PATHS='{paths}'\n{lines}");
+        guard::run(&["/bin/sh", "-c", &lines]).unwrap();
+        let fullchain = self.tls().join("fullchain.pem");
+        if fullchain.exists() {
+            let other = std::fs::read(self.folder.path().join("other/fullchain.pem")).unwrap();
+            // Owner and mode stay.
+            std::fs::write(fullchain, other).unwrap();
+        }
+    }
+
+    fn lines_of_bad_pair(&self, same_type: bool) -> String {
         let other = self.folder.path().join("other");
         std::fs::create_dir_all(&other).unwrap();
         let pair = Pair::in_folder(&other);
@@ -171,12 +195,22 @@ endpoint = [{endpoints}]
         std::fs::write(other.join("both.pem"), both).unwrap();
         // The content alone: owner and mode stay.
         let other = other.display();
-        let lines = format!(
+        format!(
             "for file in $PBXCERT_PATHS; do case $file in\n*privkey.pem) cat {other}/privkey.pem \
              >\"$file\" ;;\n*combined.pem|*site.pem) cat {other}/both.pem >\"$file\" \
-             ;;\nesac; done\nrm -f \"$trip\"\n"
-        );
-        self.trip("reload", &lines);
+             ;;\nesac; done\n"
+        )
+    }
+
+    fn paths(&self) -> String {
+        let files = self.tls().read_dir().unwrap().map(|e| e.unwrap().path());
+        let files: Vec<String> = files.map(|path| path.display().to_string()).collect();
+        files.join(" ")
+    }
+
+    /// Nothing is in the way of that event any more.
+    pub fn untrip(&self, event: &str) {
+        std::fs::remove_file(format!("{}.{event}.trip", self.hook())).unwrap();
     }
 
     /// The events that the hook was run for, in order.

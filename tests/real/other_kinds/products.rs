@@ -24,6 +24,15 @@ pub struct Product {
     pub pid_file: Option<PathBuf>,
 }
 
+impl Product {
+    /// Its process groups.
+    pub fn groups(&self) -> Vec<u32> {
+        let of_file = self.pid_file.as_ref().map(super::super::text);
+        let of_file = of_file.map(|text| text.trim().parse().unwrap());
+        self.guard.pid().into_iter().chain(of_file).collect()
+    }
+}
+
 /// A port: how the configuration names it, and how openssl looks at it.
 pub struct Port {
     pub scheme: &'static str,

@@ -2,7 +2,7 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Bench, coturn, of_coturn, run_hook};
+use super::{Bench, Product as _, of_coturn, run_hook};
 use crate::real::stand::{Stand, served};
 use crate::real::{Turnserver, tls};
 
@@ -51,7 +51,7 @@ fn a_key_that_only_the_start_could_read_is_found_before_the_reload() {
 
 #[test]
 fn hup_reloads_nothing_so_the_hook_sends_usr2() {
-    let Some(Bench { product, stand }) = coturn() else { return };
+    let Some(Bench { product, stand }) = Turnserver::new() else { return };
     let old = served(product.turns());
     let new = stand.pair().write_self_signed("pbx.test");
     let pid = Pid::from_raw(product.pid().unwrap().cast_signed()).unwrap();
@@ -65,8 +65,20 @@ fn hup_reloads_nothing_so_the_hook_sends_usr2() {
 }
 
 #[test]
+fn one_that_was_started_with_a_bad_pair_gets_its_first_good_one() {
+    let Some(Bench { mut product, stand }) = Turnserver::new() else { return };
+    product.stop();
+    stand.pair().write_mismatched("pbx.test");
+    product.start_again();
+    assert!(served(product.turns()).is_err(), "coturn serves a pair that does not fit");
+    stand.succeeds(&["renew"]);
+    stand.serve(&[product.turns()], 1);
+    stand.row("dead before", &stand.step(), stand.reloads());
+}
+
+#[test]
 fn a_stopped_one_is_said_to_be_so() {
-    let Some(Bench { mut product, stand }) = coturn() else { return };
+    let Some(Bench { mut product, stand }) = Turnserver::new() else { return };
     let arguments = arguments(&product);
     product.stop();
     for event in ["reload", "recover"] {

@@ -1,12 +1,15 @@
-//! The same faults for each real server that is reloaded without dropping anybody.
+//! The same faults for each of these products, and for the simulated Asterisk beside the real one.
 
-use std::net::TcpListener;
+use std::io::Write as _;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::super::{Asterisk, Kamailio, Turnserver, tls};
+use super::janus::Janus;
+use super::simulated::Simulated;
 use super::{Bench, Product};
-use crate::real::stand::served;
+use crate::real::filtered::Filtered;
+use crate::real::stand::{Stand, served};
 
 /// One test for each fault.
 macro_rules! faults {
@@ -15,7 +18,11 @@ macro_rules! faults {
             use super::*;
 
             fn begin() -> Option<Bench<$product>> {
-                let bench = super::super::$kind()?;
+                begin_on(Stand::new(<$product>::KIND, &[<$product>::KIND])?)
+            }
+
+            fn begin_on(stand: Stand) -> Option<Bench<$product>> {
+                let bench = <$product>::on(stand)?;
                 bench.stand.succeeds(&["renew"]);
                 bench.stand.serve(&bench.product.addresses(), 1);
                 Some(bench)
@@ -57,13 +64,19 @@ macro_rules! faults {
             }
 
             #[test]
+            fn a_full_disk_changes_nothing() {
+                let (kind, disk) = (<$product>::KIND, Some(256));
+                Stand::new_on(kind, &[kind], disk).and_then(begin_on).into_iter().for_each(full);
+            }
+
+            #[test]
             fn a_crash_between_files_and_reload_is_settled() {
                 begin().into_iter().for_each(crash);
             }
 
             #[test]
             fn a_stranger_s_certificate_is_replaced_by_the_first_of_ours() {
-                let Some(bench) = super::super::$kind() else { return };
+                let Some(bench) = <$product>::new() else { return };
                 let before: Vec<_> = bench.product.addresses().into_iter().map(served).collect();
                 assert!(before.iter().all(Result::is_ok), "{before:?}");
                 bench.stand.succeeds(&["renew"]);
@@ -75,23 +88,19 @@ macro_rules! faults {
 }
 
 faults!(asterisk, Asterisk, "rolled-back");
+faults!(simulated_asterisk, Simulated, "rolled-back");
 faults!(kamailio, Kamailio, "proved");
 faults!(coturn, Turnserver, "proved");
+faults!(janus, Janus, "rolled-back");
 
 fn good_swap<P: Product>(Bench { product, stand }: Bench<P>) {
     let (before, addresses) = (stand.reloads(), product.addresses());
     let mut held: Vec<_> =
         addresses.iter().map(|a| tls::Held::open(*a, "pbx.test").unwrap()).collect();
-    let sip = stand.config_names_sip();
-    if sip {
-        held[0].options().unwrap();
-    }
+    product.answers(&mut held).unwrap();
     stand.succeeds(&["renew", "--force"]);
     stand.serve(&addresses, 2);
-    if sip {
-        let answer = held[0].options().expect("a connection that was open was lost");
-        assert!(answer.starts_with("SIP/2.0 "), "{answer}");
-    }
+    product.answers(&mut held).expect("a connection that was open was lost");
     assert_eq!(stand.step(), "proved");
     assert_eq!(stand.reloads() - before, 1, "{}", stand.clues());
     stand.row("good swap", "proved", stand.reloads() - before);
@@ -99,11 +108,19 @@ fn good_swap<P: Product>(Bench { product, stand }: Bench<P>) {
 
 /// Where that breaks a port, the old pair comes back; where the old one goes on being served, the
 /// files are mended.
-fn bad_reload<P: Product>(Bench { product, stand }: Bench<P>, expected: &str) {
+fn bad_reload<P: Product>(Bench { mut product, stand }: Bench<P>, expected: &str) {
     let before = stand.reloads();
     stand.write_config(|text| text.replace("reload =", "proof-timeout = \"3 s\"\nreload ="));
     stand.trip_with_bad_pair("reload");
     stand.pbxcert(&["renew", "--force"]);
+    if stand.step() == "not-taken" && stand.problem().contains("systemctl restart kamailio") {
+        // Kamailio 5.6 sometimes takes nothing more after bad files (issue 3305), and it is told so.
+        stand.serve(&product.addresses(), 1);
+        product.stop();
+        product.start_again();
+        stand.serve(&product.addresses(), 2);
+        return;
+    }
     assert_eq!(stand.step(), expected, "{}", stand.clues());
     // Nobody is without a certificate.
     stand.serve(&product.addresses(), if expected == "proved" { 2 } else { 1 });
@@ -134,27 +151,40 @@ fn stopped<P: Product>(Bench { mut product, stand }: Bench<P>) {
 fn hung<P: Product>(Bench { product, stand }: Bench<P>) {
     let before = stand.reloads();
     stand.write_config(|text| {
-        text.replace("reload =", "proof-timeout = \"3 s\"\nhook-timeout = \"3 s\"\nreload =")
+        let limits = "proof-timeout = \"2 s\"\nhook-timeout = \"3 s\"\nreload =";
+        with_short_looks(&text).replace("reload =", limits)
     });
-    let hung = Hung::new(product.pid().unwrap());
+    let hung = product.hang();
     stand.pbxcert(&["renew", "--force"]);
-    assert_eq!(stand.step(), "unproved", "{}", stand.clues());
+    assert_eq!(stand.step(), P::HUNG, "{}", stand.clues());
     drop(hung);
     stand.write_config(|text| text);
     stand.succeeds(&["deploy"]);
     stand.serve(&product.addresses(), 2);
-    let reloads = stand.reloads() - before;
-    stand.row("hung", "unproved; proved when it is back", reloads);
+    let outcome = match P::HUNG {
+        "unproved" => "unproved; proved when it is back",
+        _ => "ended and started by its restart; proved",
+    };
+    stand.row("hung", outcome, stand.reloads() - before);
+}
+
+/// Each endpoint is looked at for a second at most.
+fn with_short_looks(text: &str) -> String {
+    let short = |line: &str| match line.strip_prefix("endpoint = [") {
+        None => format!("{line}\n"),
+        Some(rest) => {
+            let urls = rest.split('"').filter(|part| part.contains("://"));
+            let short: Vec<String> =
+                urls.map(|url| format!("{{ url = \"{url}\", timeout = \"1 s\" }}")).collect();
+            format!("endpoint = [{}]\n", short.join(", "))
+        }
+    };
+    text.lines().map(short).collect()
 }
 
 fn slow<P: Product>(Bench { product, stand }: Bench<P>) {
     let before = stand.reloads();
-    let group = product.pid().unwrap();
-    let lines = format!(
-        "kill -s STOP -- -{group}\nsetsid sh -c 'sleep 4; kill -s CONT -- -{group}' \
-         >/dev/null 2>&1 </dev/null &\n"
-    );
-    stand.trip("reload", &lines);
+    stand.trip("reload", &product.halt(3));
     stand.succeeds(&["renew", "--force"]);
     stand.serve(&product.addresses(), 2);
     let reloads = stand.reloads() - before;
@@ -181,6 +211,7 @@ fn unreadable<P: Product>(Bench { product, stand }: Bench<P>) {
                 format!("{}{}", &text[..begin], &text[end..])
             }
         };
+        let rest = rest.replace("user = \"root\"", "user = \"nobody\"");
         rest.replace("reload =", &format!("{target}reload ="))
     });
     let said = stand.fails(1, &["renew", "--force"]);
@@ -195,16 +226,32 @@ fn unreadable<P: Product>(Bench { product, stand }: Bench<P>) {
 
 fn filtered<P: Product>(Bench { product, stand }: Bench<P>) {
     let before = stand.reloads();
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("endpoint = [\"tls://{}\", ", silent.local_addr().unwrap());
-    stand.write_config(|text| {
-        text.replace("endpoint = [", &endpoint)
-            .replace("reload =", "proof-timeout = \"9 s\"\nreload =")
-    });
+    let filtered = Filtered::new();
+    let endpoint =
+        format!("endpoint = [{{ url = \"tls://{}\", timeout = \"1 s\" }}, ", filtered.at);
+    stand.write_config(|text| text.replace("endpoint = [", &endpoint));
     stand.succeeds(&["renew", "--force"]);
     stand.serve(&product.addresses(), 2);
     assert_eq!(stand.step(), "proved", "{}", stand.clues());
-    stand.row("one endpoint silent", "proved on the others", stand.reloads() - before);
+    stand.row("one endpoint filtered", "proved on the others", stand.reloads() - before);
+}
+
+/// No byte can be written where its files lie.
+fn full<P: Product>(Bench { product, stand }: Bench<P>) {
+    let before = stand.reloads();
+    let filler = stand.tls().with_file_name("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while file.write_all(&[0; 512]).is_ok() {}
+    let said = stand.fails(1, &["renew", "--force"]);
+    assert!(said.contains("No space left"), "{said}");
+    stand.serve(&product.addresses(), 1);
+    assert_eq!(stand.reloads(), before, "{}", stand.clues());
+    drop(file);
+    std::fs::remove_file(filler).unwrap();
+    stand.succeeds(&["deploy"]);
+    stand.serve(&product.addresses(), 2);
+    let outcome = "nothing changed; proved with room again";
+    stand.row("disk full", outcome, stand.reloads() - before);
 }
 
 fn crash<P: Product>(Bench { product, stand }: Bench<P>) {
@@ -221,10 +268,11 @@ fn crash<P: Product>(Bench { product, stand }: Bench<P>) {
 }
 
 /// A process group that does nothing until this is dropped.
-struct Hung(Pid);
+pub struct Hung(Pid);
 
 impl Hung {
-    fn new(leader: u32) -> Self {
+    /// That of a leader.
+    pub fn new(leader: u32) -> Self {
         let group = Pid::from_raw(leader.try_into().unwrap()).unwrap();
         kill_process_group(group, Signal::STOP).unwrap();
         Self(group)

@@ -1,89 +1,94 @@
-//! Gateway, which reads certificates at its start only; `systemctl` is the test's.
+//! Janus, which reads certificates at its start only; `systemctl` is the test's.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use super::{NONE, run_hook};
-use crate::real::Gateway;
+use super::{Bench, NONE, Product, run_hook};
 use crate::real::sim::Commands;
 use crate::real::sim::command::prefix;
-use crate::real::stand::{Stand, served};
+use crate::real::stand::Stand;
+use crate::real::{Gateway, tls};
 
-struct Bench {
+/// A running Janus and its unit.
+pub struct Janus {
     _systemctl: Commands,
-    product: Arc<Mutex<Gateway>>,
-    stand: Stand,
+    unit: Arc<Mutex<Gateway>>,
 }
 
-fn janus() -> Option<Bench> {
-    let mut stand = Stand::new("janus", &["janus"])?;
-    stand.pair().write_self_signed("pbx.test");
-    let product = Arc::new(Mutex::new(Gateway::start(&stand.pair())?));
-    let unit = Arc::clone(&product);
-    let systemctl = Commands::listen(&stand.bin(), &["systemctl"], move |words| {
-        let mut janus = unit.lock().unwrap();
-        match words {
-            "systemctl is-active --quiet janus" => {
-                (if janus.runs() { 0 } else { 3 }, String::new())
+impl Product for Janus {
+    const KIND: &'static str = "janus";
+    /// What hangs is ended by its restart.
+    const HUNG: &'static str = "proved";
+
+    fn on(mut stand: Stand) -> Option<Bench<Self>> {
+        stand.pair().write_self_signed("pbx.test");
+        let unit = Arc::new(Mutex::new(Gateway::start(&stand.pair())?));
+        let wss = unit.lock().unwrap().wss();
+        let asked = Arc::clone(&unit);
+        let systemctl = Commands::listen(&stand.bin(), &["systemctl"], move |words| {
+            answer(&mut asked.lock().unwrap(), words)
+        });
+        let us = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap();
+        stand.configure(&format!(
+            "{}exec-prefix = {:?}\nreload = [{:?}]\nendpoint = [\"tls://{wss}\"]",
+            super::folder(&stand.tls(), &us.name, ""),
+            prefix(&stand.bin()),
+            stand.hook(),
+        ));
+        Some(Bench { product: Self { _systemctl: systemctl, unit }, stand })
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        vec![self.unit.lock().unwrap().wss()]
+    }
+
+    /// A restart ends them all, which is why it waits for its time.
+    fn answers(&self, _: &mut [tls::Held]) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        self.unit.lock().unwrap().stop();
+    }
+
+    fn start_again(&mut self) {
+        self.unit.lock().unwrap().run().unwrap();
+    }
+
+    fn pid(&self) -> Option<u32> {
+        self.unit.lock().unwrap().pid()
+    }
+}
+
+fn answer(janus: &mut Gateway, words: &str) -> (i32, String) {
+    match words {
+        "systemctl is-active --quiet janus" => (if janus.runs() { 0 } else { 3 }, String::new()),
+        "systemctl try-restart janus" if !janus.runs() => (0, String::new()),
+        "systemctl try-restart janus" | "systemctl restart janus" => {
+            janus.stop();
+            match janus.run() {
+                Ok(()) => (0, String::new()),
+                Err(_) => (1, "Job for janus.service failed.\n".to_owned()),
             }
-            "systemctl try-restart janus" if !janus.runs() => (0, String::new()),
-            "systemctl try-restart janus" | "systemctl restart janus" => {
-                janus.stop();
-                match janus.run() {
-                    Ok(()) => (0, String::new()),
-                    Err(_) => (1, "Job for janus.service failed.\n".to_owned()),
-                }
-            }
-            _ => (1, format!("{words}: not known here\n")),
         }
-    });
-    let us = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap();
-    let wss = product.lock().unwrap().wss();
-    stand.configure(&format!(
-        "{}exec-prefix = {:?}\nproof-timeout = \"3 s\"\nreload = [{:?}]\nendpoint = \
-         [\"tls://{wss}\"]",
-        super::folder(&stand.tls(), &us.name, ""),
-        prefix(&stand.bin()),
-        stand.hook(),
-    ));
+        _ => (1, format!("{words}: not known here\n")),
+    }
+}
+
+#[test]
+fn a_restart_makes_another_process() {
+    let Some(Bench { product, stand }) = Janus::new() else { return };
+    let pid = product.pid();
     stand.succeeds(&["renew"]);
-    stand.serve(&[wss], 1);
-    Some(Bench { _systemctl: systemctl, product, stand })
+    stand.serve(&product.addresses(), 1);
+    assert_ne!(product.pid(), pid);
 }
 
 #[test]
-fn a_restart_brings_the_new_pair() {
-    let Some(Bench { _systemctl, product, stand }) = janus() else { return };
-    let wss = product.lock().unwrap().wss();
-    let pid = product.lock().unwrap().pid();
-    stand.succeeds(&["renew", "--force"]);
-    stand.serve(&[wss], 2);
-    assert_ne!(product.lock().unwrap().pid(), pid);
-    stand.row("good swap", &stand.step(), stand.reloads() - 1);
-}
-
-#[test]
-fn one_that_a_bad_pair_kept_from_starting_is_started_with_the_old_one() {
-    let Some(Bench { _systemctl, product, stand }) = janus() else { return };
-    let wss = product.lock().unwrap().wss();
-    stand.trip_with_bad_pair("reload");
-    stand.fails(1, &["renew", "--force"]);
-    assert_eq!(stand.step(), "rolled-back", "{}", stand.clues());
-    stand.serve(&[wss], 1);
-    let outcome = "rolled back, started with the old one";
-    stand.row("pair bad at the restart", outcome, stand.reloads() - 1);
-}
-
-#[test]
-fn a_stopped_one_is_not_started() {
-    let Some(Bench { _systemctl, product, stand }) = janus() else { return };
-    let wss = product.lock().unwrap().wss();
-    product.lock().unwrap().stop();
-    stand.pbxcert(&["renew", "--force"]);
-    assert_eq!(stand.step(), "unproved", "{}", stand.clues());
+fn a_stopped_one_is_said_to_be_so() {
+    let Some(Bench { mut product, stand }) = Janus::new() else { return };
+    product.stop();
     let output = run_hook(&stand, "reload", NONE, &prefix(&stand.bin()));
     assert_eq!(output.status.code(), Some(75), "{output:?}");
-    assert!(served(wss).is_err(), "it was started");
-    product.lock().unwrap().run().unwrap();
-    stand.serve(&[wss], 2);
-    stand.row("stopped", "unproved, not started", 0);
+    assert!(product.pid().is_none(), "it was started");
 }

@@ -1,11 +1,11 @@
 //! What is special about Kamailio.
 
-use super::{Bench, kamailio, run_hook};
+use super::{Bench, Product as _, run_hook};
 use crate::real::Kamailio;
 use crate::real::sim::command::{prefix, write_command};
 
 fn live() -> Option<Bench<Kamailio>> {
-    let bench = kamailio()?;
+    let bench = Kamailio::new()?;
     bench.stand.succeeds(&["renew"]);
     bench.stand.serve(&[bench.product.sips()], 1);
     Some(bench)
@@ -57,7 +57,7 @@ fn one_that_takes_no_more_files_is_left_alone_and_its_restart_is_named() {
 
 #[test]
 fn calls_are_counted_where_the_dialog_module_counts_them() {
-    let Some(Bench { mut product, stand }) = kamailio() else { return };
+    let Some(Bench { mut product, stand }) = Kamailio::new() else { return };
     let arguments = product.arguments();
     let output = run_hook(&stand, "busy", &arguments, &[]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");

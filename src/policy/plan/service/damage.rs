@@ -34,10 +34,10 @@ pub(super) fn damaged(seen: &ServiceSeen, now: Timestamp) -> (Vec<String>, Vec<W
                 seen.mended.len()
             );
             waits.push(Wait { until: Some(until), why: Why::Person(text) });
-        } else if let Some(until) = reloaded_often(seen, now) {
+        } else if let Some(until) = reloaded_often(pair, seen, now) {
             let text = format!(
-                "the files of {} are damaged again ({what}), after {MOST_RELOADS} reloads within an \
-                 hour: find out who changes them; they are mended at {}",
+                "the files of {} are damaged again ({what}), after {MOST_RELOADS} reloads with \
+                 them within an hour: find out who changes them; they are mended at {}",
                 pair.certificate,
                 date(until)
             );
@@ -50,8 +50,12 @@ pub(super) fn damaged(seen: &ServiceSeen, now: Timestamp) -> (Vec<String>, Vec<W
 }
 
 /// A reload that damages the files is not to be repeated without end, whoever asked for the first.
-fn reloaded_often(seen: &ServiceSeen, now: Timestamp) -> Option<Timestamp> {
-    frees_at(seen.reloads.iter().map(|reload| reload.at), MOST_RELOADS, HOUR, now)
+/// Those that brought in other revisions say nothing of it: several renewals within an hour must not
+/// leave a service with files that it cannot start with.
+fn reloaded_often(pair: &PairSeen, seen: &ServiceSeen, now: Timestamp) -> Option<Timestamp> {
+    let there = pair.state.revision;
+    let same = seen.reloads.iter().filter(|r| r.revisions.get(&pair.certificate).copied() == there);
+    frees_at(same.map(|reload| reload.at), MOST_RELOADS, HOUR, now)
 }
 
 const MOST_RELOADS: usize = 3;

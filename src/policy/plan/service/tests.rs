@@ -158,6 +158,9 @@ fn a_reload_that_damages_the_files_is_not_repeated_without_end() {
     let wait = waits(step(&seen, now));
     assert_eq!(wait.until, Some(after(now, MINUTE * 10)));
     assert!(matches!(wait.why, Why::Person(text) if text.contains("find out who changes them")));
+    // Reloads that brought in others are no reason to leave a service with files that are damaged.
+    seen.reloads[0].revisions = [("pbx".to_owned(), 0)].into();
+    assert!(matches!(step(&seen, now), ServiceAction::Mend { .. }));
 }
 
 #[test]
