@@ -1,5 +1,7 @@
 //! What the facts of the daily check mean: items, one verdict on the whole, and who is told.
 
+pub mod host;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
