@@ -1,5 +1,7 @@
 //! What the facts of the daily check mean: items, one verdict on the whole, and who is told.
 
+pub mod host;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -98,9 +100,11 @@ pub fn findings(report: &CheckReport) -> Vec<Finding> {
     report.items.iter().filter_map(finding).collect()
 }
 
-/// What could not be seen: what was wrong there before still stands.
+/// What could not be seen: what was wrong there before still stands. Not where nobody asks: what
+/// cannot be seen on a host ever would keep everything beside it wrong for ever.
 pub fn unseen(report: &CheckReport) -> BTreeSet<(String, Condition)> {
-    let unseen = report.items.iter().filter(|item| item.verdict == Verdict::Unknown);
+    let unseen = |item: &&Item| item.verdict == Verdict::Unknown && item.counts;
+    let unseen = report.items.iter().filter(unseen);
     unseen.filter_map(|item| Some((item.object.clone(), item.topic.condition()?))).collect()
 }
 

@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use pbxcert::acme::{self, Authority, Step};
 use pbxcert::cert::bundle::Bundle;
 use pbxcert::cert::{Fingerprint, Leaf};
+use pbxcert::check::Checker;
 use pbxcert::clock::Clock;
 use pbxcert::config::{Config, ServiceSpec, file};
 use pbxcert::hook;
@@ -19,6 +20,7 @@ use pbxcert::policy::reach::Hysteresis;
 use pbxcert::probe::TlsProber;
 use pbxcert::reconcile::{Pass, Reconciler};
 use pbxcert::service::{HookEvent, HookReloader, Reloader};
+use pbxcert::state::check::CheckReport;
 use pbxcert::state::{Account, Ari, Goal, OrderJournal, ServiceState, Stage, Time};
 use pbxcert::store::Store;
 use pbxcert::world::World;
@@ -143,6 +145,13 @@ impl Lab {
             passes.insert(spec.name.clone(), pass);
         }
         passes
+    }
+
+    /// The daily check, now.
+    pub async fn check(&self) -> CheckReport {
+        let checker = Checker { world: &self.world, store: &self.store, config: &self.config };
+        let writer = self.store.try_lock_check().unwrap().unwrap();
+        checker.run(&writer).await.unwrap()
     }
 
     /// As the daemon has it.
