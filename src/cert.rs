@@ -2,6 +2,7 @@
 
 pub mod bundle;
 pub mod chain;
+pub mod crl;
 pub mod import;
 pub mod top;
 

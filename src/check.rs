@@ -2,12 +2,16 @@
 //! one verdict on the whole wherever somebody looks for it.
 
 mod certificates;
+mod endpoints;
 mod host;
+mod hygiene;
 mod identity;
 mod metrics;
 mod neighbours;
 mod outside;
+mod revocation;
 mod software;
+mod trunks;
 
 use std::time::Instant;
 
@@ -18,7 +22,11 @@ use crate::policy::alerts::Settings;
 use crate::policy::health;
 use crate::state::check::{CheckRecord, CheckReport};
 use crate::store::{self, CheckWriter, Store};
+use crate::tls;
 use crate::world::World;
+
+pub use endpoints::{Facts, Look};
+pub use trunks::Trunk;
 
 /// Why a check could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +34,9 @@ pub enum Error {
     /// Records could not be read or written.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// A certificate of ours cannot be shown to a peer.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
 }
 
 /// Whoever answers the one question: is this PBX in order?

@@ -1,14 +1,17 @@
-//! What is fetched from elsewhere, bounded and checked: intermediates by AIA.
+//! What is fetched from elsewhere, bounded and checked: intermediates by AIA, lists of revoked
+//! certificates.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::time::timeout;
 use x509_parser::asn1_rs::{Any, Class, FromDer as _, Oid};
 use x509_parser::prelude::X509Certificate;
 
+use crate::config::Proxy;
 use crate::http::public;
 
 /// Why nothing could be fetched.
@@ -34,6 +37,30 @@ pub async fn intermediates(
     limit: Duration,
 ) -> Result<Vec<CertificateDer<'static>>, Error> {
     fetch(addresses, limit, public::is_public).await
+}
+
+/// Fetches the list of revoked certificates that a certificate names (RFC 5280 section 4.2.1.13),
+/// within 5 s: plain http, no redirect, at most 4 MiB, only from addresses that `allow` takes. Through
+/// a proxy that one connects, and only what is written as an address is judged.
+///
+/// What comes is not to be trusted: [`crate::cert::crl::ask`] checks the signature.
+///
+/// # Errors
+///
+/// Why there is none.
+pub async fn revocation_list(
+    address: &str,
+    proxy: Option<&Proxy>,
+    allow: fn(IpAddr) -> bool,
+) -> Result<Bytes, Error> {
+    if address.len() > LONGEST_ADDRESS {
+        return Err(Error::Refused("its address is too long".to_owned()));
+    }
+    let list = match proxy {
+        Some(proxy) => public::fetch_through(proxy, address, MOST_OF_A_LIST, LONGEST, allow).await,
+        None => public::fetch(address, MOST_OF_A_LIST, LONGEST, allow).await,
+    };
+    list.map_err(|error| Error::Refused(error.to_string()))
 }
 
 async fn fetch(
@@ -145,6 +172,9 @@ const LONGEST_ADDRESS: usize = 2048;
 const MOST_ADDRESSES: usize = 3;
 
 const MOST_BYTES: usize = 64 * 1024;
+
+/// The lists of public CAs have a hundredth to a half of it.
+const MOST_OF_A_LIST: usize = 4 * 1024 * 1024;
 
 const MOST_CERTIFICATES: usize = 10;
 

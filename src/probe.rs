@@ -2,6 +2,7 @@
 //!
 //! The handshake is the only truth: exit codes and files say nothing about what a caller meets.
 
+mod lowest;
 mod old;
 mod peer;
 mod starttls;
@@ -28,6 +29,7 @@ use crate::policy::verdict::CANNOT_PROBE;
 use crate::state::{Answer, Served};
 use crate::{sip, tls};
 
+pub use lowest::{Lowest, lowest};
 pub use peer::{Called, call};
 
 use words::{Ours, Tap};

@@ -161,6 +161,18 @@ pub struct CertState {
     pub turned_away: Option<String>,
     /// When the mode became automatic again; `None`: it has always been, or is not.
     pub automatic_since: Option<Timestamp>,
+    /// The last certificate of ours that the CA was seen to have taken back.
+    pub revoked: Option<RevokedLeaf>,
+}
+
+/// A certificate that the CA took back, by its signed list.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RevokedLeaf {
+    /// Which.
+    pub fingerprint: Fingerprint,
+    /// When it was revoked, by the list.
+    pub at: Timestamp,
 }
 
 /// Failures in a row. RFC 8555 has no rule; the table is in `policy::schedule`.

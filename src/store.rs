@@ -9,7 +9,7 @@
 //!   node/services/<name>/            state.json lock saved/<certificate>/
 //!   node/                            history.jsonl history.1.jsonl instance.key daemon.json
 //!                                    generation challenge/ uploads/<certificate>.json lock
-//!                                    alerts.json outbox/ alerts.lock
+//!                                    alerts.json outbox/ alerts.lock crl/<address>.crl
 //!   drop/<certificate>/              what is uploaded; may be elsewhere
 //! ```
 //!
@@ -27,6 +27,7 @@
 mod alerts;
 mod certificate;
 mod check;
+mod crl;
 mod csr;
 mod drop;
 mod issuer;

@@ -1,7 +1,9 @@
 //! Who holds a port, from /proc: an error that names the program saves a person the search.
 
-use std::fs;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::{fs, io};
 
 /// A socket that listens.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -35,35 +37,61 @@ pub fn addresses(port: u16) -> Vec<SocketAddr> {
 
 /// The program that listens on `port`, with its pid: `nginx (pid 812)`.
 pub fn name(port: u16) -> String {
-    let inodes: Vec<String> =
-        sockets(port).iter().map(|socket| format!("socket:[{}]", socket.inode)).collect();
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    for process in processes {
+    let inodes: Vec<u64> = sockets(port).iter().map(|socket| socket.inode).collect();
+    let found = names(Path::new("/"), &inodes).into_values().next();
+    found.unwrap_or_else(|| "another program (`ss -ltnp` as root shows which)".to_owned())
+}
+
+/// Everything that listens on this machine, with the inode of its socket, from the tables below
+/// `root`.
+///
+/// # Errors
+///
+/// When the table of the kernel cannot be read.
+pub fn listening(root: &Path) -> io::Result<Vec<(SocketAddr, u64)>> {
+    let v4 = fs::read_to_string(root.join(TABLES[0]))?;
+    // A kernel without IPv6 has none.
+    let v6 = fs::read_to_string(root.join(TABLES[1])).unwrap_or_default();
+    let lines = v4.lines().skip(1).chain(v6.lines().skip(1));
+    Ok(lines.filter_map(socket).map(|socket| (socket.address, socket.inode)).collect())
+}
+
+/// The programs that hold these sockets, by inode, as far as they can be seen.
+pub fn names(root: &Path, inodes: &[u64]) -> BTreeMap<u64, String> {
+    let mut found = BTreeMap::new();
+    if inodes.is_empty() {
+        return found;
+    }
+    for process in fs::read_dir(root.join("proc")).into_iter().flatten().flatten() {
         let pid = process.file_name().to_string_lossy().into_owned();
         if pid.bytes().any(|b| !b.is_ascii_digit()) {
             continue;
         }
         let files = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
-        let holds = files
-            .filter_map(|file| fs::read_link(file.path()).ok())
-            .any(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str()));
-        if holds {
-            let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            return format!("{} (pid {pid})", super::refusal::words(&name, 32));
+        for target in files.filter_map(|file| fs::read_link(file.path()).ok()) {
+            let inode = target.to_str().and_then(|t| t.strip_prefix("socket:[")?.strip_suffix(']'));
+            let Some(inode) = inode.and_then(|inode| inode.parse().ok()) else { continue };
+            if inodes.contains(&inode) && !found.contains_key(&inode) {
+                let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+                let name = super::refusal::words(&name, 32);
+                found.insert(inode, format!("{name} (pid {pid})"));
+            }
         }
     }
-    "another program (`ss -ltnp` as root shows which)".to_owned()
+    found
 }
 
 fn sockets(port: u16) -> Vec<Socket> {
     let mut found = Vec::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let table = fs::read_to_string(table).unwrap_or_default();
+    for table in TABLES {
+        let table = fs::read_to_string(Path::new("/").join(table)).unwrap_or_default();
         let sockets = table.lines().skip(1).filter_map(socket);
         found.extend(sockets.filter(|socket| socket.address.port() == port));
     }
     found
 }
+
+const TABLES: [&str; 2] = ["proc/net/tcp", "proc/net/tcp6"];
 
 /// Reads a line of the kernel's table (proc(5)), if it listens.
 fn socket(line: &str) -> Option<Socket> {
@@ -102,6 +130,9 @@ mod tests {
         assert_eq!(addresses(address.port()), [address]);
         let name = name(address.port());
         assert!(name.ends_with(&format!(" (pid {})", std::process::id())), "{name}");
+        let all = listening(Path::new("/")).unwrap();
+        let (_, inode) = all.iter().find(|(there, _)| *there == address).unwrap();
+        assert_eq!(names(Path::new("/"), &[*inode]).into_values().collect::<Vec<_>>(), [name]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The way from a leaf up to a root: put in order, filled from what is known, and validated.
 
+mod end;
 mod path;
 mod words;
 
@@ -12,6 +13,8 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use self::path::Search;
+
+pub use end::{End, ends, maker};
 
 /// A chain as far as it could be built.
 #[derive(Clone, Debug, Eq, PartialEq)]

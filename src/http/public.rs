@@ -11,7 +11,8 @@ use bytes::{Bytes, BytesMut};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
-use super::{Client, bad_url, builder, chain, place};
+use super::{Client, bad_url, builder, chain, place, with_credentials};
+use crate::config::Proxy;
 
 /// Why there is nothing from an address that a stranger gave.
 #[derive(Debug, thiserror::Error)]
@@ -43,24 +44,7 @@ pub async fn fetch(
     limit: Duration,
     allow: fn(IpAddr) -> bool,
 ) -> Result<Bytes, Error> {
-    let url = Url::parse(url).map_err(|e| bad_url(url, &e))?;
-    let refused = |reason: &str| Error::Refused { url: place(&url), reason: reason.to_owned() };
-    if url.scheme() != "http" {
-        return Err(refused("only plain http is used for this"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(refused("it holds a user or password"));
-    }
-    // A resolver is not asked for what is an address already.
-    let literal = match url.host() {
-        Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
-        Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
-        Some(Host::Domain(_)) => None,
-        None => return Err(refused("it names no host")),
-    };
-    if literal.is_some_and(|ip| !allow(ip)) {
-        return Err(refused(NOT_PUBLIC));
-    }
+    let url = allowed(url, allow)?;
     let inner = builder(limit)
         .no_proxy()
         .pool_max_idle_per_host(0)
@@ -69,25 +53,85 @@ pub async fn fetch(
         .map_err(|e| super::Error::Client(chain(&e)))?;
     let client = Client { inner, https_only: false, credentials: None };
     let answer = client.inner.get(url.clone()).send();
-    let mut answer = answer.await.map_err(|e| client.trouble(&url, &e))?;
+    let answer = answer.await.map_err(|e| client.trouble(&url, &e))?;
     if answer.remote_addr().is_none_or(|there| !allow(there.ip())) {
-        return Err(refused(NOT_PUBLIC));
+        return Err(refused(&url, NOT_PUBLIC));
     }
+    body(&client, &url, answer, most).await
+}
+
+/// The same through the proxy of the configuration, which finds the address and connects: only what
+/// is written as an address is judged here.
+///
+/// # Errors
+///
+/// As [`fetch`], and when the proxy cannot be used.
+pub async fn fetch_through(
+    proxy: &Proxy,
+    url: &str,
+    most: usize,
+    limit: Duration,
+    allow: fn(IpAddr) -> bool,
+) -> Result<Bytes, Error> {
+    let url = allowed(url, allow)?;
+    let (proxy, credentials) = with_credentials(proxy)?;
+    let inner = builder(limit)
+        .no_proxy()
+        .proxy(proxy)
+        .pool_max_idle_per_host(0)
+        .build()
+        .map_err(|e| super::Error::Client(chain(&e)))?;
+    let client = Client { inner, https_only: false, credentials };
+    let answer = client.inner.get(url.clone()).send();
+    let answer = answer.await.map_err(|e| client.trouble(&url, &e))?;
+    body(&client, &url, answer, most).await
+}
+
+fn allowed(url: &str, allow: fn(IpAddr) -> bool) -> Result<Url, Error> {
+    let url = Url::parse(url).map_err(|e| bad_url(url, &e))?;
+    if url.scheme() != "http" {
+        return Err(refused(&url, "only plain http is used for this"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(refused(&url, "it holds a user or password"));
+    }
+    // A resolver is not asked for what is an address already.
+    let literal = match url.host() {
+        Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
+        Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
+        Some(Host::Domain(_)) => None,
+        None => return Err(refused(&url, "it names no host")),
+    };
+    if literal.is_some_and(|ip| !allow(ip)) {
+        return Err(refused(&url, NOT_PUBLIC));
+    }
+    Ok(url)
+}
+
+async fn body(
+    client: &Client,
+    url: &Url,
+    mut answer: reqwest::Response,
+    most: usize,
+) -> Result<Bytes, Error> {
     if answer.status().is_redirection() {
-        return Err(refused("it leads elsewhere, and redirects are not followed"));
+        return Err(refused(url, "it leads elsewhere, and redirects are not followed"));
     }
     if answer.status().as_u16() != 200 {
-        return Err(refused(&format!("it answered {}", answer.status().as_u16())));
+        return Err(refused(url, &format!("it answered {}", answer.status().as_u16())));
     }
-    let too_long = || refused(&format!("the answer is longer than {most} bytes"));
     let mut body = BytesMut::new();
-    while let Some(part) = answer.chunk().await.map_err(|e| client.trouble(&url, &e))? {
+    while let Some(part) = answer.chunk().await.map_err(|e| client.trouble(url, &e))? {
         if body.len() + part.len() > most {
-            return Err(too_long());
+            return Err(refused(url, &format!("the answer is longer than {most} bytes")));
         }
         body.extend_from_slice(&part);
     }
     Ok(body.freeze())
+}
+
+fn refused(url: &Url, reason: &str) -> Error {
+    Error::Refused { url: place(url), reason: reason.to_owned() }
 }
 
 /// The system's resolver, with what is not allowed left out of its answers.

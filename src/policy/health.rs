@@ -1,6 +1,9 @@
 //! What the facts of the daily check mean: items, one verdict on the whole, and who is told.
 
+pub mod certificate;
+pub mod endpoint;
 pub mod host;
+pub mod time;
 
 use std::collections::BTreeSet;
 

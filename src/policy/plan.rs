@@ -5,6 +5,7 @@
 //! the answer is the same.
 
 mod certificate;
+mod clock;
 mod manual;
 mod mode;
 mod service;
@@ -14,6 +15,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 pub use certificate::{next, resumes, wish};
+pub use clock::clock_doubt;
 pub use manual::{next_manual, placeholder_validity, wants_request};
 pub use service::{held_until, next_service};
 
@@ -97,6 +99,8 @@ pub enum Reason {
     Missing,
     /// The CA suggests it (RFC 9773).
     RenewalInfo,
+    /// The CA took it back.
+    Revoked,
     /// An uploaded certificate nears its end, and the CA can reach us.
     TakeOver,
     /// An order for exactly this is under way.
@@ -166,6 +170,7 @@ impl fmt::Display for Reason {
             }
             Self::Missing => f.write_str("there is none yet"),
             Self::RenewalInfo => f.write_str("the CA suggests it"),
+            Self::Revoked => f.write_str("the CA revoked it"),
             Self::TakeOver => f.write_str("the uploaded certificate nears its end"),
             Self::UnderWay => f.write_str("an order for it is under way"),
         }

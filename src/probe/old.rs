@@ -33,7 +33,24 @@ pub(super) async fn look<S: AsyncRead + AsyncWrite + Unpin>(
     sni: Option<&str>,
     key: Option<KeyFamily>,
 ) -> io::Result<Heard> {
-    stream.write_all(&hello(sni, key)).await?;
+    say(stream, &hello(TLS_1_2, sni, key)).await
+}
+
+/// The same as a client that knows nothing newer than TLS 1.1.
+///
+/// # Errors
+///
+/// As [`look`].
+pub(super) async fn look_below<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    sni: Option<&str>,
+    key: Option<KeyFamily>,
+) -> io::Result<Heard> {
+    say(stream, &hello(TLS_1_1, sni, key)).await
+}
+
+async fn say<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, hello: &[u8]) -> io::Result<Heard> {
+    stream.write_all(hello).await?;
     stream.flush().await?;
     let heard = listen(stream).await?;
     if matches!(heard, Heard::Hello { .. }) {
@@ -183,8 +200,8 @@ fn number(bytes: &[u8]) -> Option<(u16, &[u8])> {
     Some((u16::from_be_bytes([number[0], number[1]]), rest))
 }
 
-/// A ClientHello of TLS 1.2 (RFC 5246 section 7.4.1.2) in a record of TLS 1.0, as everybody sends it.
-fn hello(sni: Option<&str>, key: Option<KeyFamily>) -> Vec<u8> {
+/// A ClientHello (RFC 5246 section 7.4.1.2) in a record of TLS 1.0, as everybody sends it.
+fn hello(highest: u16, sni: Option<&str>, key: Option<KeyFamily>) -> Vec<u8> {
     let mut random = [0; 32];
     // What is never used to derive a key need not be random, only different.
     let _ = aws_lc_rs::rand::fill(&mut random);
@@ -202,7 +219,7 @@ fn hello(sni: Option<&str>, key: Option<KeyFamily>) -> Vec<u8> {
     extensions.extend(extension(11, &[1, 0]));
     extensions.extend(extension(13, &sized(&numbers(&schemes))));
     let body = [
-        &[3, 3][..],
+        &highest.to_be_bytes()[..],
         &random,
         // No session to go on with; no compression.
         &[0],
@@ -228,6 +245,9 @@ fn sized(bytes: &[u8]) -> Vec<u8> {
 fn numbers(list: &[u16]) -> Vec<u8> {
     list.iter().flat_map(|number| number.to_be_bytes()).collect()
 }
+
+const TLS_1_1: u16 = 0x0302;
+const TLS_1_2: u16 = 0x0303;
 
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
@@ -336,7 +356,7 @@ mod tests {
             (Some(KeyFamily::Rsa), true, false),
             (Some(KeyFamily::Ecdsa), false, true),
         ] {
-            let bytes = hello(Some("pbx.example"), key);
+            let bytes = hello(TLS_1_2, Some("pbx.example"), key);
             let mut acceptor = rustls::server::Acceptor::default();
             acceptor.read_tls(&mut &bytes[..]).unwrap();
             let accepted = acceptor.accept().ok().flatten().expect("a whole hello");
@@ -348,7 +368,7 @@ mod tests {
             assert_eq!(knows(rustls::SignatureScheme::RSA_PKCS1_SHA1), rsa);
             assert_eq!(knows(rustls::SignatureScheme::ECDSA_NISTP256_SHA256), ecdsa);
         }
-        assert!(hello(None, None).len() < hello(Some("a"), None).len());
+        assert!(hello(TLS_1_2, None, None).len() < hello(TLS_1_2, Some("a"), None).len());
     }
 
     #[tokio::test]

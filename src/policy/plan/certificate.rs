@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::clock::clock;
 use super::{Action, Reason, Wait, Why, manual, mode};
 use crate::cert::Identifier;
 use crate::config::{CertSpec, IssuerSpec, Source};
@@ -13,7 +14,7 @@ use crate::policy::schedule::{
     DAY, Due, HOUR, LONGEST_BACK_OFF, LONGEST_RETRY_AFTER, Seed, after, ask_at, date, emergency_at,
     holds_until, in_emergency, renew_at, renewal_period, speaks_of, valid_window,
 };
-use crate::state::{Asked, Failure, FailureClass, Goal, Observed, OrderSeen, Revision, Time};
+use crate::state::{Asked, Failure, FailureClass, Goal, Observed, OrderSeen, Revision};
 
 /// What the configuration asks of an issuer.
 pub fn wish(spec: &CertSpec, issuer: &IssuerSpec) -> Asked {
@@ -95,26 +96,6 @@ fn at_the_ca(
     Action::Issue { reason: due.reason, replaces, exempt: order.exempt }
 }
 
-/// A time that is certainly wrong, or is not trusted just after boot, is waited out. One that is
-/// never synchronised must not stop renewals for ever.
-pub(super) fn clock(time: Time, now: Timestamp) -> Option<Wait> {
-    if now < time.floor {
-        let text = format!(
-            "the clock says {}, which is before {}: it is wrong; set it",
-            date(now),
-            date(time.floor)
-        );
-        return Some(Wait { until: Some(time.floor), why: Why::Clock(text) });
-    }
-    let boot_at = time.boot_at.filter(|_| !time.trusted)?;
-    let until = after(boot_at, SYNCHRONISATION);
-    (boot_at <= now && now < until).then(|| {
-        let text =
-            format!("the clock is not synchronised yet; waiting for it until {}", date(until));
-        Wait { until: Some(until), why: Why::Clock(text) }
-    })
-}
-
 fn not_due(due: &Due, ask_at: Option<Timestamp>) -> Wait {
     let mut text = format!("renewal at {}, when {}", date(due.at), due.reason);
     if due.reason == Reason::RenewalInfo {
@@ -159,6 +140,10 @@ impl Case<'_> {
         }
         if self.resumable().is_some_and(|order| self.newer(order.started_at, newest)) {
             return now(Reason::UnderWay);
+        }
+        let revoked = self.seen.state.revoked.as_ref();
+        if revoked.is_some_and(|revoked| revoked.fingerprint == newest.leaf.fingerprint) {
+            return Due { at: rested, reason: Reason::Revoked };
         }
         if let Some(at) = mode::take_over_at(self.spec, newest) {
             return Due { at: at.max(rested), reason: Reason::TakeOver };
@@ -382,9 +367,6 @@ fn rested_at(newest: &Revision, now: Timestamp) -> Timestamp {
     let rest = (newest.leaf.validity.lifetime() / 20).min(HOUR);
     holds_until(newest.committed_at, rest, now).unwrap_or(now)
 }
-
-/// How long the clock may take to be synchronised after boot.
-const SYNCHRONISATION: Duration = Duration::from_secs(600);
 
 /// Taken for the lifetime of a certificate while there is none.
 const USUAL_LIFETIME: Duration = Duration::from_secs(90 * 86_400);

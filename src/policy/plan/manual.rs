@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::certificate::clock;
+use super::clock::clock;
 use super::{Action, Reason, Wait, Why};
 use crate::cert::Validity;
 use crate::config::{CertSpec, Source};

@@ -4,7 +4,7 @@ use super::*;
 use crate::policy::remember;
 use crate::policy::samples::{at, cases, day, failure, issuer, name, revision, seed, spec};
 use crate::policy::schedule::{MINUTE, WEEK, before};
-use crate::state::{Ari, Backoff, CertState, Ledger, LedgerEntry, LedgerEvent, Window};
+use crate::state::{Ari, Backoff, CertState, Ledger, LedgerEntry, LedgerEvent, Time, Window};
 
 /// A certificate of 90 days, issued on day 0; its CA gave no advice, and is asked again later.
 fn held(now: Timestamp) -> Observed {
