@@ -2,12 +2,14 @@
 //! one verdict on the whole wherever somebody looks for it.
 
 mod certificates;
+mod endpoints;
 mod host;
 mod identity;
 mod metrics;
 mod neighbours;
 mod outside;
 mod software;
+mod trunks;
 
 use std::time::Instant;
 
@@ -19,6 +21,9 @@ use crate::policy::health;
 use crate::state::check::{CheckRecord, CheckReport};
 use crate::store::{self, CheckWriter, Store};
 use crate::world::World;
+
+pub use endpoints::{Facts, Look};
+pub use trunks::{Trunk, Uncalled};
 
 /// Why a check could not be made.
 #[derive(Debug, thiserror::Error)]

@@ -1,13 +1,12 @@
-//! What clients will stumble over: in what is served, and in what the next order would bring.
+//! What clients will stumble over in what the next order would bring.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Context, Failed};
 use crate::cert::{Fingerprint, Leaf, Validity};
-use crate::config::{CertSpec, Endpoint, ServiceSpec};
+use crate::config::CertSpec;
 use crate::policy::lint::{self, Remark, Seen};
-use crate::state::{Answer, Served};
 
 /// A remark about the certificate that the next order would bring.
 #[derive(Debug, Serialize)]
@@ -20,30 +19,6 @@ pub(super) struct Expected {
 }
 
 impl Context {
-    /// What the clients of a service say to what it serves at an endpoint. The root is known of
-    /// chains of ours, and where the leaf is all that came.
-    pub(super) fn remarks(
-        &self,
-        service: &ServiceSpec,
-        endpoint: &Endpoint,
-        served: &Served,
-        revision: Option<u64>,
-    ) -> Vec<Remark> {
-        let Answer::Certificate { leaf, chain, .. } = &served.answer else { return Vec::new() };
-        if leaf.is_placeholder() {
-            return Vec::new();
-        }
-        let store = self.store.certificate(&endpoint.certificate).ok();
-        let bundle = revision.and_then(|number| store?.bundle(number).ok());
-        let whole = |bundle: &crate::cert::bundle::Bundle| bundle.chain().len() == chain.len();
-        let root = match bundle.filter(whole) {
-            Some(bundle) => bundle.root(),
-            None => Some(leaf.issuer.clone()).filter(|_| chain.len() == 1),
-        };
-        let seen = Seen { leaf, chain_length: chain.len(), root: root.as_deref() };
-        lint::lint(seen, &service.clients, &service.sip_domains)
-    }
-
     /// What the clients of each service will say to what an order brings, as far as that is known
     /// before: names and key from the configuration, the rest as the CA did it last.
     pub(super) fn expected(&self, name: Option<&str>) -> Result<Vec<Expected>, Failed> {

@@ -12,6 +12,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt, registry};
 
+pub(super) use crate::policy::health::time::relative;
+
 /// One line to standard output; a reader that has gone away is no error.
 pub(super) fn line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
@@ -57,24 +59,6 @@ pub(super) fn time(at: Timestamp, now: Timestamp) -> String {
 /// `2027-02-21 14:05`.
 pub(super) fn clock(at: Timestamp) -> String {
     at.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
-}
-
-/// `in 89 days`, `12 minutes ago`, `now`.
-pub(super) fn relative(at: Timestamp, now: Timestamp) -> String {
-    let seconds = at.as_second() - now.as_second();
-    let (count, unit) = match seconds.unsigned_abs() {
-        s if s < 1 => return "now".to_owned(),
-        s if s < 120 => (s, "second"),
-        s if s < 2 * 3600 => (s / 60, "minute"),
-        s if s < 2 * 86400 => (s / 3600, "hour"),
-        s => (s / 86400, "day"),
-    };
-    let plural = if count == 1 { "" } else { "s" };
-    if seconds > 0 {
-        format!("in {count} {unit}{plural}")
-    } else {
-        format!("{count} {unit}{plural} ago")
-    }
 }
 
 /// `ok`, `warn`, `fail` or `unknown`, all equally wide.

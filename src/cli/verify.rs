@@ -1,26 +1,25 @@
 //! `verify`: looks at endpoints now, in the manner of a monitoring plugin.
 
-mod judge;
 mod silence;
-mod trunk;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
-use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ZonedDateTime};
 use serde::Serialize;
 
 use super::{Context, Failed, exit, show};
 use crate::cert::{Fingerprint, KeyType};
+use crate::check::{Checker, Trunk};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Endpoint, KeyFamily};
+use crate::policy::health::endpoint::{self, Chain};
 use crate::policy::lint::Remark;
-use crate::probe::{Prober as _, TlsProber};
-use crate::state::{Answer, Served, Step};
-use crate::world::World;
+use crate::probe::{Called, Prober as _, TlsProber};
+use crate::state::check::Verdict;
+use crate::state::{Answer, Served};
 
-use judge::{Chain, Verdict, Wanted};
 use silence::{Look, Silence};
 
 /// An endpoint that need not be configured, as said on the command line.
@@ -122,48 +121,61 @@ impl Line {
 
 /// Looks at every endpoint of the configuration, all at once.
 pub(super) async fn configured(context: &Context, json: bool) -> Result<u8, Failed> {
-    let config = &context.loaded.config;
-    let world = &World::real(config, &context.store);
-    let looks = config.services.iter().flat_map(|service| {
-        service.endpoints.iter().map(move |endpoint| async move {
-            let served = world.prober.probe(endpoint, endpoint.timeout, world.now()).await;
-            (service, endpoint, served)
-        })
-    });
-    let (looks, trunks) = join(join_all(looks), trunk::call_all(context, world)).await;
-    let mut seen: BTreeMap<&str, BTreeMap<String, Served>> = BTreeMap::new();
-    for (service, endpoint, served) in &looks {
-        seen.entry(&service.name).or_default().insert(endpoint.to_string(), served.clone());
-    }
-    let now = world.now();
-    for (service, seen) in seen {
-        context.remember_seen(service, seen, now)?;
-    }
-    let silence = Silence::new(context.store.alert_log()?, config, now);
+    let (config, store) = (&context.loaded.config, &context.store);
+    let world = &context.world();
+    let checker = Checker { world, store, config };
+    let (looks, trunks) = join(checker.looks(), checker.call_trunks()).await;
+    let now = here(world.now());
+    checker.remember_looks(&looks, now.timestamp()).map_err(failed)?;
+    let silence = Silence::new(store.alert_log()?, config, now.timestamp());
     let mut lines = Vec::new();
-    for (service, endpoint, served) in looks {
-        let wanted = context.wanted(&service.name, &endpoint.certificate)?;
-        let revision = served.fingerprint().and_then(|f| wanted.number_of(f));
-        let installed = revision.and_then(|r| context.installed(&endpoint.certificate, r));
-        let mut line = Line::of(endpoint, served, now);
-        line.service = Some(service.name.clone());
-        line.certificate = Some(endpoint.certificate.clone());
-        line.revision = revision;
-        line.chain = Chain::of(&line.served, installed.as_deref());
-        line.lint = context.remarks(service, endpoint, &line.served, revision);
-        let verdict = judge::ours(&line.served, &wanted, line.chain.as_ref(), now);
-        line.silenced = silence.of(&Look {
-            service: &service.name,
-            certificate: &endpoint.certificate,
-            served: &line.served,
-            wanted: &wanted,
-            chain: line.chain.as_ref(),
+    for look in looks {
+        let facts = checker.facts(&look).map_err(failed)?;
+        let verdict = facts.judge(&look.served, &now);
+        let certificate = &look.endpoint.certificate;
+        let silenced = silence.of(&Look {
+            service: &look.service.name,
+            certificate,
+            served: &look.served,
+            wanted: &facts.wanted,
+            chain: facts.chain.as_ref(),
             verdict: verdict.0,
         });
+        let mut line = Line::of(look.endpoint, look.served, now.timestamp());
+        line.service = Some(look.service.name.clone());
+        line.certificate = Some(certificate.clone());
+        line.revision = facts.revision;
+        line.chain = facts.chain;
+        line.lint = facts.remarks;
+        line.silenced = silenced;
         lines.push(line.judged(verdict));
     }
-    lines.extend(trunks?);
+    for (_, trunk) in trunks {
+        lines.push(called(trunk.map_err(|error| Failed::of(&error))?, &now));
+    }
     Ok(print(lines, "no endpoint is configured", json))
+}
+
+/// A peer that was called.
+fn called(trunk: Trunk<'_>, now: &ZonedDateTime) -> (Verdict, Line) {
+    let (verdict, lint) = (trunk.judge(now), trunk.remarks());
+    let (spec, Called { served, asked, trust }) = (trunk.spec, trunk.called);
+    let mut line = Line::of(&spec.endpoint, served, now.timestamp());
+    line.trunk = Some(spec.name.clone());
+    line.certificate = Some(spec.endpoint.certificate.clone());
+    line.chain = Chain::of(&line.served, None);
+    line.lint = lint;
+    let peer = Peer { asks_for_certificate: asked, untrusted: trust.err() };
+    line.peer = line.served.leaf().is_some().then_some(peer);
+    line.judged(verdict)
+}
+
+fn here(now: Timestamp) -> ZonedDateTime {
+    now.to_zoned_datetime(TimeZone::system())
+}
+
+fn failed(crate::check::Error::Store(error): crate::check::Error) -> Failed {
+    error.into()
 }
 
 /// Looks at endpoints of the command line; no configuration is read, nothing is remembered.
@@ -179,15 +191,16 @@ pub(super) async fn asked(asked: &Asked, json: bool) -> Result<u8, Failed> {
         });
         join_all(looks).await
     });
-    let now = SystemClock.now();
+    let now = here(SystemClock.now());
     for group in join_all(looks).await {
         let one_answers = group.iter().any(|(_, served)| served.is_alive());
         for (endpoint, served) in group {
             let silent = matches!(served.answer, Answer::Closed | Answer::Unreachable { .. });
-            let mut line = Line::of(&endpoint, served, now);
+            let mut line = Line::of(&endpoint, served, now.timestamp());
             line.chain = Chain::of(&line.served, None);
-            line.lint = judge::remarks(&line.served);
-            let (verdict, text) = judge::anybodys(&line.served, endpoint.sni.as_deref(), now);
+            line.lint = endpoint::remarks(&line.served);
+            let sni = endpoint.sni.as_deref();
+            let (verdict, text) = endpoint::anybodys(&line.served, sni, &now);
             // Another address of the same name serves those who come here, a little later.
             let verdict = if silent && one_answers { Verdict::Warning } else { verdict };
             lines.push(line.judged((verdict, text)));
@@ -278,49 +291,6 @@ fn print(lines: Vec<(Verdict, Line)>, nothing: &str, json: bool) -> u8 {
         show::line(&line);
     }
     worst as u8
-}
-
-impl Context {
-    /// What is in service, else what is newest.
-    fn wanted(&self, service: &str, certificate: &str) -> Result<Wanted, Failed> {
-        let store = self.store.certificate(certificate)?;
-        let state = self.store.service(service)?.state()?;
-        let pair = state.pairs.get(certificate).cloned().unwrap_or_default();
-        let known: BTreeMap<_, _> =
-            store.revisions()?.into_iter().map(|r| (r.leaf.fingerprint, r.number)).collect();
-        let newest = store.newest()?.filter(|newest| !newest.is_placeholder());
-        let newest = newest.map(|newest| newest.leaf.fingerprint);
-        let installed = matches!(pair.step, Step::Unproved | Step::NotTaken);
-        let number = pair.revision.filter(|_| installed);
-        let in_place = number.and_then(|n| known.iter().find(|(_, known)| **known == n));
-        Ok(Wanted {
-            fingerprint: pair.promoted.map(|p| p.fingerprint).or(newest),
-            in_place: in_place.map(|(fingerprint, _)| *fingerprint),
-            known,
-        })
-    }
-
-    /// Fingerprints of a revision, leaf first; `None` when it cannot be read, which others report.
-    fn installed(&self, certificate: &str, revision: u64) -> Option<Vec<Fingerprint>> {
-        let bundle = self.store.certificate(certificate).ok()?.bundle(revision).ok()?;
-        Some(bundle.chain().iter().map(|der| Fingerprint::of(der)).collect())
-    }
-
-    /// Keeps the look for `status`, unless somebody is at work on the service: then that one looks.
-    fn remember_seen(
-        &self,
-        service: &str,
-        seen: BTreeMap<String, Served>,
-        now: Timestamp,
-    ) -> Result<(), Failed> {
-        let store = self.store.service(service)?;
-        if let Some(writer) = store.try_lock(now)? {
-            let mut state = store.state()?;
-            state.seen.extend(seen);
-            writer.remember(&state)?;
-        }
-        Ok(())
-    }
 }
 
 fn summary(worst: Verdict, lines: &[(Verdict, Line)], nothing: &str) -> String {

@@ -1,5 +1,8 @@
 //! What the facts of the daily check mean: items, one verdict on the whole, and who is told.
 
+pub mod endpoint;
+pub mod time;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;

@@ -4,11 +4,12 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::super::show;
-use super::judge::{Chain, Verdict, Wanted};
 use crate::config::Config;
 use crate::policy::alerts::{Settings, ignored};
+use crate::policy::health::endpoint::{Chain, Wanted};
 use crate::state::alert::Level;
 use crate::state::alert::log::AlertLog;
+use crate::state::check::Verdict;
 use crate::state::{Answer, Condition, Served};
 
 /// `ack` and `[[ignore]]`, as they hold now.
