@@ -4,10 +4,12 @@
 mod certificates;
 mod endpoints;
 mod host;
+mod hygiene;
 mod identity;
 mod metrics;
 mod neighbours;
 mod outside;
+mod revocation;
 mod software;
 mod trunks;
 

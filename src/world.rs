@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::alert::{self, Heartbeat, Notifier};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::host;
+use crate::http::public;
 use crate::policy::alerts::post::BEAT;
 use crate::policy::reach::Hysteresis;
 use crate::probe::{Prober, TlsProber};
@@ -49,6 +51,24 @@ pub struct World {
     pub heartbeat: Option<Heartbeat>,
     /// How often; no configuration key, only tests change it.
     pub beat: Duration,
+    /// What the daily check may look at beside what is ours.
+    pub surroundings: Surroundings,
+}
+
+/// What there is around us; a test has surroundings of its own.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Where the file system of this host begins, with its `/etc` and `/proc`.
+    pub root: PathBuf,
+    /// Addresses from which lists of revoked certificates may be fetched.
+    pub may_fetch: fn(IpAddr) -> bool,
+}
+
+impl Default for Surroundings {
+    /// The whole host, and the public internet.
+    fn default() -> Self {
+        Self { root: PathBuf::from("/"), may_fetch: public::is_public }
+    }
 }
 
 impl World {
@@ -82,6 +102,7 @@ impl World {
             notifiers: alert::channels(&config.alerts),
             heartbeat: alert::heartbeat(&config.alerts),
             beat: BEAT,
+            surroundings: Surroundings::default(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the facts of the daily check mean: items, one verdict on the whole, and who is told.
 
+pub mod certificate;
 pub mod endpoint;
 pub mod time;
 

@@ -21,7 +21,7 @@ use pbxcert::reconcile::{Pass, Reconciler};
 use pbxcert::service::{HookEvent, HookReloader, Reloader};
 use pbxcert::state::{Account, Ari, Goal, OrderJournal, ServiceState, Stage, Time};
 use pbxcert::store::Store;
-use pbxcert::world::World;
+use pbxcert::world::{Surroundings, World};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer};
@@ -112,6 +112,7 @@ impl Lab {
             notifiers: Vec::new(),
             heartbeat: None,
             beat: std::time::Duration::from_secs(3600),
+            surroundings: empty_surroundings(&dir.path().join("root")),
         };
         Self { dir, clock, ca, service: lab_service, store, config, world }
     }
@@ -194,6 +195,13 @@ impl Lab {
         self.service.take();
         bundle.leaf().clone()
     }
+}
+
+/// A host where nobody else is, and nothing listens.
+fn empty_surroundings(root: &Path) -> Surroundings {
+    std::fs::create_dir_all(root.join("proc/net")).unwrap();
+    std::fs::write(root.join("proc/net/tcp"), "  sl  local_address rem_address   st\n").unwrap();
+    Surroundings { root: root.to_owned(), may_fetch: |ip| ip.is_loopback() }
 }
 
 /// A clock that stands still until it is moved.
@@ -389,7 +397,7 @@ pub const TARGET: &str = "target = [\
     { path = \"privkey.pem\", content = \"privkey\", mode = \"0600\" }]\n";
 
 impl LabService {
-    async fn start(folder: PathBuf) -> Self {
+    pub async fn start(folder: PathBuf) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let served: Arc<Mutex<Option<Arc<rustls::ServerConfig>>>> = Arc::default();

@@ -8,6 +8,7 @@ mod alert_road;
 mod alerts;
 mod ca;
 mod calm;
+mod check_certificates;
 mod confine;
 mod crash;
 mod daemon;
