@@ -22,11 +22,10 @@ use crate::policy::alerts::Settings;
 use crate::policy::health;
 use crate::state::check::{CheckRecord, CheckReport};
 use crate::store::{self, CheckWriter, Store};
-use crate::tls;
 use crate::world::World;
 
 pub use endpoints::{Facts, Look};
-pub use trunks::Trunk;
+pub use trunks::{Trunk, Uncalled};
 
 /// Why a check could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +33,6 @@ pub enum Error {
     /// Records could not be read or written.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// A certificate of ours cannot be shown to a peer.
-    #[error(transparent)]
-    Tls(#[from] tls::Error),
 }
 
 /// Whoever answers the one question: is this PBX in order?

@@ -8,6 +8,7 @@ use jiff::{Timestamp, ZonedDateTime};
 use rustls::pki_types::CertificateDer;
 
 use super::endpoints::Look;
+use super::trunks::{Trunk, Uncalled};
 use super::{Checker, Error, hygiene, revocation};
 use crate::cert::bundle::Bundle;
 use crate::cert::chain;
@@ -275,11 +276,7 @@ fn files(service: &ServiceSpec, state: Option<&ServiceState>) -> Vec<Item> {
     service.install.iter().map(of).collect()
 }
 
-fn of_trunk(
-    spec: &TrunkSpec,
-    trunk: Result<super::trunks::Trunk<'_>, Error>,
-    now: &ZonedDateTime,
-) -> Item {
+fn of_trunk(spec: &TrunkSpec, trunk: Result<Trunk<'_>, Uncalled>, now: &ZonedDateTime) -> Item {
     let place = spec.endpoint.to_string();
     let item = match trunk {
         Ok(trunk) => {

@@ -12,9 +12,21 @@ use crate::policy::health::endpoint::{self, Call};
 use crate::policy::lint::{self, Remark, Seen};
 use crate::probe::{self, Called};
 use crate::state::check::Verdict;
+use crate::tls;
 
 /// The family of peers that ask for a certificate.
 const MUTUAL: &str = "trunk-mutual";
+
+/// Why a peer could not be called.
+#[derive(Debug, thiserror::Error)]
+pub enum Uncalled {
+    /// What is shown to it could not be read.
+    #[error(transparent)]
+    Records(#[from] Error),
+    /// What is shown to it cannot be shown.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+}
 
 /// A peer that was called.
 pub struct Trunk<'a> {
@@ -48,13 +60,13 @@ impl Trunk<'_> {
 
 impl<'a> Checker<'a> {
     /// Calls every trunk, all at once; of each what it did, or why it could not be called.
-    pub async fn call_trunks(&self) -> Vec<(&'a TrunkSpec, Result<Trunk<'a>, Error>)> {
+    pub async fn call_trunks(&self) -> Vec<(&'a TrunkSpec, Result<Trunk<'a>, Uncalled>)> {
         let Checker { config, .. } = *self;
         join_all(config.trunks.iter().map(|spec| async move { (spec, self.call(spec).await) }))
             .await
     }
 
-    async fn call(&self, spec: &'a TrunkSpec) -> Result<Trunk<'a>, Error> {
+    async fn call(&self, spec: &'a TrunkSpec) -> Result<Trunk<'a>, Uncalled> {
         let ours = self.shown_to(spec)?;
         let (endpoint, anchor) = (&spec.endpoint, spec.trust_anchor.as_deref());
         let called = probe::call(endpoint, ours.as_ref(), anchor, self.world.now()).await?;
@@ -64,8 +76,8 @@ impl<'a> Checker<'a> {
     /// What is in service of a certificate, else what is newest; `None`: there is none yet.
     fn shown_to(&self, trunk: &TrunkSpec) -> Result<Option<Bundle>, Error> {
         let name = &trunk.endpoint.certificate;
-        let number = self.in_service(name)?;
-        Ok(number.map(|number| self.store.certificate(name)?.bundle(number)).transpose()?)
+        let Some(number) = self.in_service(name)? else { return Ok(None) };
+        Ok(Some(self.store.certificate(name)?.bundle(number)?))
     }
 
     /// The revision of a certificate that is in service, the newest of several, else the newest

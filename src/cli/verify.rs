@@ -151,7 +151,7 @@ pub(super) async fn configured(context: &Context, json: bool) -> Result<u8, Fail
         lines.push(line.judged(verdict));
     }
     for (_, trunk) in trunks {
-        lines.push(called(trunk.map_err(failed)?, &now));
+        lines.push(called(trunk.map_err(|error| Failed::of(&error))?, &now));
     }
     Ok(print(lines, "no endpoint is configured", json))
 }
@@ -174,11 +174,8 @@ fn here(now: Timestamp) -> ZonedDateTime {
     now.to_zoned_datetime(TimeZone::system())
 }
 
-fn failed(error: crate::check::Error) -> Failed {
-    match error {
-        crate::check::Error::Store(error) => error.into(),
-        other => Failed::of(&other),
-    }
+fn failed(crate::check::Error::Store(error): crate::check::Error) -> Failed {
+    error.into()
 }
 
 /// Looks at endpoints of the command line; no configuration is read, nothing is remembered.

@@ -657,12 +657,14 @@ async fn mail(bundle: &Bundle, offers: Arc<std::sync::atomic::AtomicBool>) -> So
             tokio::spawn(async move {
                 let mut said = [0; 512];
                 stream.write_all(b"220 mail ESMTP\r\n").await?;
-                stream.read(&mut said).await?;
+                let greeted = stream.read(&mut said).await?;
+                assert!(greeted > 0, "EHLO");
                 if !offers.load(std::sync::atomic::Ordering::SeqCst) {
                     return stream.write_all(b"250 mail\r\n").await;
                 }
                 stream.write_all(b"250-mail\r\n250 STARTTLS\r\n").await?;
-                stream.read(&mut said).await?;
+                let asked = stream.read(&mut said).await?;
+                assert!(asked > 0, "STARTTLS");
                 stream.write_all(b"220 go ahead\r\n").await?;
                 let mut tls = acceptor.accept(stream).await?;
                 let _ = tls.read(&mut said).await;
