@@ -4,7 +4,7 @@ mod judge;
 mod silence;
 mod trunk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
@@ -136,12 +136,22 @@ pub(super) async fn configured(context: &Context, json: bool) -> Result<u8, Fail
         seen.entry(&service.name).or_default().insert(endpoint.to_string(), served.clone());
     }
     let now = world.now();
-    for (service, seen) in seen {
-        context.remember_seen(service, seen, now)?;
+    let mut in_use = BTreeSet::new();
+    for service in &config.services {
+        let Some(seen) = seen.remove(service.name.as_str()) else { continue };
+        let mut state = context.store.service(&service.name)?.state()?;
+        state.note(seen.clone());
+        let used = state.in_use(service).into_iter().map(ToString::to_string);
+        in_use.extend(used.map(|endpoint| (service.name.as_str(), endpoint)));
+        context.remember_seen(&service.name, seen, now)?;
     }
     let silence = Silence::new(context.store.alert_log()?, config, now);
     let mut lines = Vec::new();
     for (service, endpoint, served) in looks {
+        // Not every service of a kind has all of its ports.
+        if !in_use.contains(&(service.name.as_str(), endpoint.to_string())) {
+            continue;
+        }
         let wanted = context.wanted(&service.name, &endpoint.certificate)?;
         let revision = served.fingerprint().and_then(|f| wanted.number_of(f));
         let installed = revision.and_then(|r| context.installed(&endpoint.certificate, r));
@@ -316,7 +326,7 @@ impl Context {
         let store = self.store.service(service)?;
         if let Some(writer) = store.try_lock(now)? {
             let mut state = store.state()?;
-            state.seen.extend(seen);
+            state.note(seen);
             writer.remember(&state)?;
         }
         Ok(())
