@@ -41,7 +41,11 @@ impl Context {
             None => Some(leaf.issuer.clone()).filter(|_| chain.len() == 1),
         };
         let seen = Seen { leaf, chain_length: chain.len(), root: root.as_deref() };
-        lint::lint(seen, &service.clients, &service.sip_domains)
+        let mut remarks = lint::lint(seen, &service.clients, &service.sip_domains);
+        if let Some(newest) = &served.protocol {
+            remarks.extend(lint::versions(newest, &service.clients));
+        }
+        remarks
     }
 
     /// What the clients of each service will say to what an order brings, as far as that is known
