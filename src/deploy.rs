@@ -11,6 +11,7 @@ mod place;
 mod prove;
 mod record;
 mod roll_back;
+mod worth;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,7 +20,8 @@ use std::path::PathBuf;
 use crate::cert::bundle::Bundle;
 use crate::config::ServiceSpec;
 use crate::policy::verdict::{self, Verdict};
-use crate::state::{Answer, PairState, ReloadRecord, Served, ServiceState, Step};
+use crate::service::HookEvent;
+use crate::state::{PairState, ReloadRecord, Served, ServiceState, Step};
 use crate::store::{self, ServiceWriter, Store};
 use crate::world::World;
 
@@ -187,7 +189,7 @@ impl Deployment<'_> {
         }
         let seen = self.look(state).await;
         let mut baseline = baseline_of(state, &switched);
-        if self.is_stopped(&seen) && self.booted_since(state, &switched) {
+        if worth::nobody_listens(&seen) && self.booted_since(state, &switched) {
             // The machine was started anew and the service is not up yet: what it served before
             // says nothing about what we did.
             baseline.clone_from(&seen);
@@ -254,7 +256,7 @@ impl Deployment<'_> {
             self.spec.endpoints.len()
         ));
         let after = self.prove(wanted, baseline, reload).await;
-        state.seen.extend(after.clone());
+        state.note(after.clone());
 
         let mut broken = BTreeSet::new();
         // What cannot be remembered (a full disk) is told at the end: first, what is broken goes back.
@@ -291,8 +293,13 @@ impl Deployment<'_> {
             if step != Step::Proved {
                 self.tell(&want.certificate, Some(want.revision), what, &text, now);
             }
+            let by_hand = match step {
+                Step::NotTaken => self.by_a_person(HookEvent::Reload, &want.certificate, state),
+                _ => None,
+            };
             let pair = state.pairs.entry(want.certificate.clone()).or_default();
             pair.problem = (step != Step::Proved).then_some(text);
+            pair.by_hand = by_hand;
             pair.failures = 0;
             pair.retry_at = None;
             unwritten = unwritten.or(self.reach(writer, state, &want.certificate, step).err());
@@ -303,11 +310,6 @@ impl Deployment<'_> {
             self.roll_back(writer, state, &bad, baseline).await?;
         }
         unwritten.map_or(Ok(()), Err)
-    }
-
-    /// Whether a reload could change what is served.
-    fn would_help(&self, wanted: &[Wanted], seen: &BTreeMap<String, Served>) -> bool {
-        !self.serves_already(wanted, seen) && !self.is_stopped(seen)
     }
 
     fn booted_since(&self, state: &ServiceState, wanted: &[Wanted]) -> bool {
@@ -327,22 +329,6 @@ impl Deployment<'_> {
             let tries = state.reloads.iter().filter(today);
             tries.filter(|r| r.revisions.get(&want.certificate) == Some(&want.revision)).count() < 3
         })
-    }
-
-    fn serves_already(&self, wanted: &[Wanted], baseline: &BTreeMap<String, Served>) -> bool {
-        !self.spec.endpoints.is_empty()
-            && wanted.iter().all(|want| {
-                let seen = self.endpoints_of(&want.certificate, baseline);
-                !seen.is_empty()
-                    && seen
-                        .values()
-                        .all(|s| s.fingerprint() == Some(want.bundle.leaf().fingerprint))
-            })
-    }
-
-    /// Nobody listens anywhere: the service is stopped, and no hook of ours starts one.
-    fn is_stopped(&self, baseline: &BTreeMap<String, Served>) -> bool {
-        !baseline.is_empty() && baseline.values().all(|s| s.answer == Answer::Closed)
     }
 
     fn endpoints_of(

@@ -2,6 +2,7 @@
 //!
 //! The handshake is the only truth: exit codes and files say nothing about what a caller meets.
 
+mod listening;
 mod lowest;
 mod old;
 mod peer;
@@ -342,7 +343,12 @@ async fn connect(endpoint: &Endpoint, limit: Duration) -> Result<TcpStream, Answ
 async fn addresses(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Answer> {
     let host = &endpoint.host;
     if let Some(ip) = endpoint.ip() {
-        return Ok(vec![SocketAddr::new(ip, endpoint.port)]);
+        let mut found = vec![ip];
+        if let Some(kind) = endpoint.kind.filter(|_| ip.is_loopback()) {
+            found
+                .extend(listening::addresses(kind, endpoint.port).into_iter().filter(|a| *a != ip));
+        }
+        return Ok(found.into_iter().map(|ip| SocketAddr::new(ip, endpoint.port)).collect());
     }
     let unreachable = |why: String| Answer::Unreachable {
         reason: format!("cannot find the address of {host}: {why}"),

@@ -1,5 +1,8 @@
 //! Runs the hooks of a service, and tries a pair of files as the service's user would.
 
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -77,6 +80,9 @@ impl Reloader for HookReloader {
     }
 }
 
+/// On the way to the helper: [`Reader::elsewhere`].
+const ELSEWHERE: &str = "elsewhere";
+
 /// Where a pair lies.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ScratchFiles {
@@ -84,6 +90,18 @@ pub struct ScratchFiles {
     pub certificate: PathBuf,
     /// The private key in PEM; may be the same file.
     pub key: PathBuf,
+}
+
+/// Who reads them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Reader<'a> {
+    /// The service's user, by name or number.
+    pub user: &'a str,
+    /// The group that the key belongs to, by name or number, if it was given to one.
+    pub group: Option<&'a str>,
+    /// The service runs in a container: a number is that of a user there, whoever has it here, and
+    /// the folders above the files' own are others there.
+    pub elsewhere: bool,
 }
 
 /// Why a pair of files would not serve.
@@ -116,13 +134,16 @@ enum Answer {
 /// What is wrong with the files, in words, or that the helper failed.
 pub async fn scratch(
     helper: &Path,
-    user: Option<&str>,
+    reader: Option<Reader<'_>>,
     files: &ScratchFiles,
     limit: Duration,
 ) -> Result<Fingerprint, Error> {
     let (certificate, key) = (files.certificate.as_os_str(), files.key.as_os_str());
-    let arguments =
-        ["internal".as_ref(), "scratch".as_ref(), user.unwrap_or("-").as_ref(), certificate, key];
+    let user = reader.map_or("-", |reader| reader.user);
+    let group = reader.and_then(|reader| reader.group).unwrap_or("-");
+    let place = if reader.is_some_and(|reader| reader.elsewhere) { ELSEWHERE } else { "here" };
+    let words = ["internal", "scratch", user, group, place].map(OsStr::new);
+    let arguments = [words.as_slice(), &[certificate, key]].concat();
     let (code, output) = hook::run_own(helper, &arguments, limit)
         .await
         .map_err(|error| Error::Helper(error.to_string()))?;
@@ -136,9 +157,13 @@ pub async fn scratch(
 /// The hidden verb `internal`: what has to run in a process of its own. Answers with one line.
 pub fn internal(arguments: &[String]) -> String {
     let answer = match arguments {
-        [verb, user, certificate, key] if verb == "scratch" => {
-            let user = (user != "-").then_some(user.as_str());
-            match internal_scratch(user, Path::new(certificate), Path::new(key)) {
+        [verb, user, group, place, certificate, key] if verb == "scratch" => {
+            let reader = (user != "-").then_some(Reader {
+                user,
+                group: (group != "-").then_some(group.as_str()),
+                elsewhere: place == ELSEWHERE,
+            });
+            match internal_scratch(reader, Path::new(certificate), Path::new(key)) {
                 Ok(fingerprint) => Answer::Fingerprint(fingerprint),
                 Err(reason) => Answer::Error(reason),
             }
@@ -149,38 +174,74 @@ pub fn internal(arguments: &[String]) -> String {
 }
 
 fn internal_scratch(
-    user: Option<&str>,
+    reader: Option<Reader<'_>>,
     certificate: &Path,
     key: &Path,
 ) -> Result<Fingerprint, String> {
-    let us = nix::unistd::geteuid();
-    if let (Some(user), true) = (user, us.is_root()) {
-        become_user(user)?;
+    let elsewhere = reader.is_some_and(|reader| reader.elsewhere);
+    // As whoever we still are: on the way to it may be folders that are closed to the reader here.
+    let folder = |path: &Path| path.parent().filter(|_| elsewhere).and_then(|p| File::open(p).ok());
+    let folders = (folder(certificate), folder(key));
+    if let (Some(reader), true) = (reader, nix::unistd::geteuid().is_root()) {
+        become_reader(reader)?;
     }
-    let certificate = read_as(user, certificate)?;
-    let key = Zeroizing::new(read_as(user, key)?);
+    let user = reader.map(|reader| reader.user);
+    let certificate = read_as(user, folders.0.as_ref(), certificate)?;
+    let key = Zeroizing::new(read_as(user, folders.1.as_ref(), key)?);
     tls::scratch_handshake(&certificate, &key).map_err(|error| error.to_string())
 }
 
 /// Gives up being root for good: supplementary groups first, then group, then user.
-fn become_user(name: &str) -> Result<(), String> {
-    use nix::unistd::{User, initgroups, setgid, setuid};
+fn become_reader(reader: Reader<'_>) -> Result<(), String> {
+    use nix::unistd::{Gid, Uid, User, initgroups, setgid, setgroups, setuid};
 
+    let name = reader.user;
     let failed = |e: nix::errno::Errno| format!("cannot become user {name}: {}", e.desc());
-    let user = match name.parse() {
-        Ok(number) => User::from_uid(nix::unistd::Uid::from_raw(number)),
-        Err(_) => User::from_name(name),
+    let number = name.parse().ok().map(Uid::from_raw);
+    let known = match number {
+        Some(_) if reader.elsewhere => Ok(None),
+        Some(number) => User::from_uid(number),
+        None => User::from_name(name),
     };
-    let user = user.map_err(failed)?;
-    let user = user.ok_or_else(|| format!("this machine knows no user {name:?}"))?;
-    let c_name = std::ffi::CString::new(user.name.as_str()).map_err(|e| e.to_string())?;
-    initgroups(&c_name, user.gid).map_err(failed)?;
-    setgid(user.gid).map_err(failed)?;
-    setuid(user.uid).map_err(failed)
+    match (known.map_err(failed)?, number) {
+        (Some(user), _) => {
+            let c_name = std::ffi::CString::new(user.name.as_str()).map_err(|e| e.to_string())?;
+            initgroups(&c_name, user.gid).map_err(failed)?;
+            setgid(user.gid).map_err(failed)?;
+            setuid(user.uid).map_err(failed)
+        }
+        (None, Some(user)) => {
+            // Of its groups this is known: the one that the key was given to.
+            let group = reader.group.and_then(group_id);
+            setgroups(&[]).map_err(failed)?;
+            setgid(group.unwrap_or(Gid::from_raw(user.as_raw()))).map_err(failed)?;
+            setuid(user).map_err(failed)
+        }
+        (None, None) => Err(format!("this machine knows no user {name:?}")),
+    }
 }
 
-fn read_as(user: Option<&str>, path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| {
+fn group_id(name: &str) -> Option<nix::unistd::Gid> {
+    match name.parse() {
+        Ok(number) => Some(nix::unistd::Gid::from_raw(number)),
+        Err(_) => nix::unistd::Group::from_name(name).ok().flatten().map(|group| group.gid),
+    }
+}
+
+/// `folder` is the one that the file lies in, where that was opened before.
+fn read_as(user: Option<&str>, folder: Option<&File>, path: &Path) -> Result<Vec<u8>, String> {
+    let read = match (folder, path.file_name()) {
+        (Some(folder), Some(name)) => {
+            let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+            let file = rustix::fs::openat(folder, name, flags, rustix::fs::Mode::empty());
+            file.map_err(io::Error::from).and_then(|file| {
+                let mut bytes = Vec::new();
+                File::from(file).read_to_end(&mut bytes).map(|_| bytes)
+            })
+        }
+        _ => std::fs::read(path),
+    };
+    read.map_err(|error| {
         let who = user.map_or_else(|| "this process".to_owned(), |user| format!("user {user}"));
         let mut text = format!("{who} cannot read {}: {}", path.display(), in_words(&error));
         if let Some(folder) = closed_folder(path) {
@@ -207,10 +268,10 @@ fn closed_folder(path: &Path) -> Option<String> {
     Some(format!("the folder {} {how}", closed.display()))
 }
 
-fn in_words(error: &std::io::Error) -> String {
+fn in_words(error: &io::Error) -> String {
     match error.kind() {
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
         _ => error.to_string(),
     }
 }
@@ -261,8 +322,14 @@ mod tests {
     fn an_answer_survives_the_way_through_the_helper() {
         let folder = tempfile::tempdir().unwrap();
         let (bundle, certificate, key) = pair(folder.path());
-        let words =
-            ["scratch", "-", &certificate.display().to_string(), &key.display().to_string()];
+        let words = [
+            "scratch",
+            "-",
+            "-",
+            "here",
+            &certificate.display().to_string(),
+            &key.display().to_string(),
+        ];
         let line = internal(&words.map(str::to_owned));
         assert!(matches!(
             serde_json::from_str(&line),

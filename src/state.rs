@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::cert::bundle::PrivateKey;
 use crate::cert::top::Top;
 use crate::cert::{Fingerprint, Identifier, KeyType, Leaf, Validity};
-use crate::config::OnTrustChange;
+use crate::config::{Endpoint, OnTrustChange, ServiceSpec};
 
 pub use finding::{Condition, Finding, Life, Next, Quote, Severity};
 
@@ -499,10 +499,33 @@ pub struct ServiceState {
     pub mended: Vec<Timestamp>,
     /// The latest look at each endpoint, by its address.
     pub seen: BTreeMap<String, Served>,
+    /// The endpoints that spoke TLS when they were looked at, now or ever.
+    pub answered: BTreeSet<String>,
     /// How many calls a reload would have ended, when that was last asked.
     pub calls: Option<Calls>,
     /// A reload that will end calls.
     pub announced: Option<Announcement>,
+}
+
+impl ServiceState {
+    /// Takes note of a look.
+    pub fn note(&mut self, seen: BTreeMap<String, Served>) {
+        let alive = seen.iter().filter(|(_, served)| served.is_alive());
+        self.answered.extend(alive.map(|(endpoint, _)| endpoint.clone()));
+        self.seen.extend(seen);
+    }
+
+    /// The endpoints that count: all but those where nobody listens, nobody ever did, and of which
+    /// nobody said that they are used. All of them where there is no other.
+    pub fn in_use<'s>(&self, spec: &'s ServiceSpec) -> Vec<&'s Endpoint> {
+        let is_used = |endpoint: &&Endpoint| {
+            let name = endpoint.to_string();
+            let closed = self.seen.get(&name).is_some_and(|s| s.answer == Answer::Closed);
+            !endpoint.usual || !closed || self.answered.contains(&name)
+        };
+        let used: Vec<&Endpoint> = spec.endpoints.iter().filter(is_used).collect();
+        if used.is_empty() { spec.endpoints.iter().collect() } else { used }
+    }
 }
 
 /// How many calls a reload would end.
@@ -565,6 +588,8 @@ pub struct PairState {
     pub hold: Option<Hold>,
     /// Why the last try did not end in proof, for a person.
     pub problem: Option<String>,
+    /// The hook as a person can run it, with what pbxcert would tell it, where that may help.
+    pub by_hand: Option<String>,
     /// A person asked to deploy this revision now.
     pub forced: bool,
     /// The last revision that a person let go in although phones might not trust it.

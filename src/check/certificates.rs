@@ -30,12 +30,15 @@ pub(super) async fn items(checker: &Checker<'_>, now: Timestamp) -> Vec<Item> {
     let system = tls::roots(None).unwrap_or_default();
     let of_each = checker.config.certificates.iter();
     let certificates = join_all(of_each.map(|spec| of_certificate(checker, spec, &system, &here)));
-    let (certificates, looks, lowest, trunks) = tokio::join!(
+    let (certificates, mut looks, lowest, trunks) = tokio::join!(
         certificates,
         checker.looks(),
         hygiene::lowest_of_all(checker),
         checker.call_trunks()
     );
+    if let Err(error) = checker.remember_looks(&mut looks, now) {
+        tracing::warn!("what was seen at the endpoints is not kept: {}", chain_of(&error));
+    }
     let mut items = certificates.concat();
     items.extend(looks.iter().flat_map(|look| of_look(checker, look, &here)));
     for service in &checker.config.services {
@@ -48,9 +51,6 @@ pub(super) async fn items(checker: &Checker<'_>, now: Timestamp) -> Vec<Item> {
         hygiene::of_endpoint(look, &lowest, state, before.as_ref())
     }));
     items.extend(checker.config.services.iter().flat_map(hygiene::key_files));
-    if let Err(error) = checker.remember_looks(&looks, now) {
-        tracing::warn!("what was seen at the endpoints is not kept: {}", chain_of(&error));
-    }
     items
 }
 

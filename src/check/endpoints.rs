@@ -1,7 +1,7 @@
 //! A look at every endpoint of every service, and what it is held against; `verify` and the daily
 //! check see the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 use jiff::{Timestamp, ZonedDateTime};
@@ -77,24 +77,32 @@ impl<'a> Checker<'a> {
     }
 
     /// Keeps what was seen for `status`, unless somebody is at work on the service: then that one
-    /// looks.
+    /// looks. Leaves the looks that count: not every service of a kind has all of its ports.
     ///
     /// # Errors
     ///
     /// When it cannot be written.
-    pub fn remember_looks(&self, looks: &[Look<'_>], now: Timestamp) -> Result<(), Error> {
+    pub fn remember_looks(&self, looks: &mut Vec<Look<'a>>, now: Timestamp) -> Result<(), Error> {
         let mut seen: BTreeMap<&str, BTreeMap<String, Served>> = BTreeMap::new();
-        for Look { service, endpoint, served } in looks {
+        for Look { service, endpoint, served } in looks.iter() {
             seen.entry(&service.name).or_default().insert(endpoint.to_string(), served.clone());
         }
-        for (service, seen) in seen {
-            let store = self.store.service(service)?;
-            if let Some(writer) = store.try_lock(now)? {
-                let mut state = store.state()?;
-                state.seen.extend(seen);
+        let mut in_use = BTreeSet::new();
+        for service in &self.config.services {
+            let Some(seen) = seen.remove(service.name.as_str()) else { continue };
+            let store = self.store.service(&service.name)?;
+            let writer = store.try_lock(now)?;
+            let mut state = store.state()?;
+            state.note(seen);
+            let used = state.in_use(service).into_iter().map(ToString::to_string);
+            in_use.extend(used.map(|endpoint| (service.name.as_str(), endpoint)));
+            if let Some(writer) = writer {
                 writer.remember(&state)?;
             }
         }
+        looks.retain(|look| {
+            in_use.contains(&(look.service.name.as_str(), look.endpoint.to_string()))
+        });
         Ok(())
     }
 
@@ -130,5 +138,9 @@ fn remarks(service: &ServiceSpec, served: &Served, ours: Option<&Bundle>) -> Vec
         None => Some(leaf.issuer.clone()).filter(|_| chain.len() == 1),
     };
     let seen = Seen { leaf, chain_length: chain.len(), root: root.as_deref() };
-    lint::lint(seen, &service.clients, &service.sip_domains)
+    let mut remarks = lint::lint(seen, &service.clients, &service.sip_domains);
+    if let Some(newest) = &served.protocol {
+        remarks.extend(lint::versions(newest, &service.clients));
+    }
+    remarks
 }

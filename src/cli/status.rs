@@ -214,7 +214,8 @@ fn report(context: &Context, world: &World, now: Timestamp) -> Result<Report, Fa
         let next = service_step(&spec.name, action, now);
         for certificate in &spec.certificates {
             let pair = state.pairs.get(certificate).cloned().unwrap_or_default();
-            let endpoints = spec.endpoints.iter().filter(|e| e.certificate == *certificate);
+            let endpoints = state.in_use(spec).into_iter();
+            let endpoints = endpoints.filter(|e| e.certificate == *certificate);
             let shown = seen.pairs.iter().find(|p| p.certificate == *certificate);
             let held_until = shown.and_then(|shown| plan::held_until(shown, &seen));
             let judgement = shown.map(|shown| trust::judge(spec, shown, &seen, now));
@@ -350,9 +351,10 @@ fn word(context: &Context, certificate: &str, newest: &Revision) -> Result<Word,
     let mut services = Vec::new();
     for spec in &context.loaded.config.services {
         if spec.certificates.iter().any(|c| c == certificate) {
-            let endpoints = spec.endpoints.iter().filter(|e| e.certificate == certificate);
-            let endpoints: Vec<String> = endpoints.map(ToString::to_string).collect();
             let state = context.store.service(&spec.name)?.state()?;
+            let endpoints = state.in_use(spec).into_iter();
+            let endpoints = endpoints.filter(|e| e.certificate == certificate);
+            let endpoints: Vec<String> = endpoints.map(ToString::to_string).collect();
             services.push((spec.name.as_str(), state, endpoints));
         }
     }

@@ -124,9 +124,9 @@ pub(super) async fn configured(context: &Context, json: bool) -> Result<u8, Fail
     let (config, store) = (&context.loaded.config, &context.store);
     let world = &context.world();
     let checker = Checker { world, store, config };
-    let (looks, trunks) = join(checker.looks(), checker.call_trunks()).await;
+    let (mut looks, trunks) = join(checker.looks(), checker.call_trunks()).await;
     let now = here(world.now());
-    checker.remember_looks(&looks, now.timestamp()).map_err(failed)?;
+    checker.remember_looks(&mut looks, now.timestamp()).map_err(failed)?;
     let silence = Silence::new(store.alert_log()?, config, now.timestamp());
     let mut lines = Vec::new();
     for look in looks {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::kind::Kind;
 use crate::cert::{Identifier, KeyType};
 
 /// How long one look may take where nothing else is said.
@@ -16,6 +17,9 @@ pub const TIMEOUT: Duration = Duration::from_secs(5);
 /// A host name stands for one endpoint: the first of its addresses that takes the connection is
 /// looked at, IPv4 or IPv6. Who wants each address looked at writes an endpoint for each, with the
 /// address as host; the server name is then the certificate's.
+///
+/// 127.0.0.1 stands for this machine where a service of ours is looked at: when nobody listens there,
+/// the address on which the service has bound the port is looked at.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Endpoint {
     /// What is spoken there.
@@ -32,6 +36,10 @@ pub struct Endpoint {
     pub certificate: String,
     /// How long one look may take.
     pub timeout: Duration,
+    /// The kind of the service that is looked at; `None`: it is none of ours.
+    pub kind: Option<Kind>,
+    /// Nobody wrote it: services of its kind are often there, and not all of them.
+    pub usual: bool,
 }
 
 /// Which of its certificates a server is asked for that has one of each.
@@ -95,7 +103,17 @@ impl Endpoint {
         };
         let host = host.to_string();
         let certificate = String::new();
-        Ok(Self { protocol, host, port, sni, key: None, certificate, timeout: TIMEOUT })
+        Ok(Self {
+            protocol,
+            host,
+            port,
+            sni,
+            key: None,
+            certificate,
+            timeout: TIMEOUT,
+            kind: None,
+            usual: false,
+        })
     }
 
     /// The host's address; `None` for a name.

@@ -93,7 +93,9 @@ pub struct Preset {
     pub class: Class,
     /// Most automatic reloads within a day, whatever they bring; `None`: any number.
     pub reloads_per_day: Option<u32>,
-    /// Where it is looked at.
+    /// The names of its processes (proc_pid_comm(5)).
+    pub processes: &'static [&'static str],
+    /// Where services of the kind are often to be found. What nobody ever answered at is left out.
     pub endpoints: &'static [&'static str],
 }
 

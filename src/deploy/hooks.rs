@@ -3,7 +3,7 @@
 use super::{Deployment, Error, Wanted, chain_of};
 use crate::cert::bundle::names;
 use crate::service::HookEvent;
-use crate::state::{ReloadRecord, ServiceState, Step};
+use crate::state::{ReloadRecord, Served, ServiceState, Step};
 use crate::store::ServiceWriter;
 
 impl Deployment<'_> {
@@ -98,6 +98,9 @@ impl Deployment<'_> {
             let promoted = state.pairs.get(&w.certificate).and_then(|p| p.promoted.as_ref());
             promoted.map_or_else(|| "-".to_owned(), |p| p.fingerprint.to_string())
         };
+        let pairs = wanted.iter().filter_map(|w| state.pairs.get(&w.certificate));
+        let was_running = pairs.flat_map(|pair| pair.baseline.values()).any(Served::is_alive);
+        let kept = self.store.service(&self.spec.name).map(|s| s.hook_dir().display().to_string());
         [
             ("PBXCERT_SERVICE", self.spec.name.clone()),
             ("PBXCERT_EXEC", self.spec.exec_prefix.join(" ")),
@@ -108,6 +111,8 @@ impl Deployment<'_> {
             ("PBXCERT_NOT_AFTER", joined(&|w| w.bundle.leaf().validity.not_after.to_string())),
             ("PBXCERT_PATHS", joined(&paths)),
             ("PBXCERT_PREVIOUS_FINGERPRINT", joined(&previous)),
+            ("PBXCERT_STATE", kept.unwrap_or_default()),
+            ("PBXCERT_WAS_RUNNING", u8::from(was_running).to_string()),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))

@@ -75,9 +75,15 @@ impl Deployment<'_> {
     ) -> Result<(), Error> {
         let Some(pair) = staged.pair(install) else { return Ok(()) };
         let files = service::ScratchFiles { certificate: pair.certificate, key: pair.key };
-        let user = self.spec.user.as_deref();
+        let targets = install.targets();
+        let key = targets.iter().find(|(_, target)| target.content.holds_key());
+        let reader = self.spec.user.as_deref().map(|user| service::Reader {
+            user,
+            group: key.and_then(|(_, target)| target.group.as_deref()),
+            elsewhere: !self.spec.exec_prefix.is_empty(),
+        });
         let served =
-            service::scratch(&self.world.helper, user, &files, self.spec.hook_timeout).await;
+            service::scratch(&self.world.helper, reader, &files, self.spec.hook_timeout).await;
         match served {
             Ok(fingerprint) if fingerprint == want.bundle.leaf().fingerprint => Ok(()),
             Ok(other) => Err(Error::Scratch(format!(

@@ -33,7 +33,7 @@ impl Deployment<'_> {
     /// One look at every endpoint, remembered as the latest.
     pub(super) async fn look(&self, state: &mut ServiceState) -> BTreeMap<String, Served> {
         let seen = self.look_once(Duration::MAX).await;
-        state.seen.extend(seen.clone());
+        state.note(seen.clone());
         seen
     }
 

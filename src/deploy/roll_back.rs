@@ -28,7 +28,7 @@ impl Deployment<'_> {
         }
         let complaint = self.refused(HookEvent::Recover, bad, state).await;
         let after = self.as_before(&back, baseline).await;
-        state.seen.extend(after.clone());
+        state.note(after.clone());
         for want in bad.iter().filter(|w| back.contains(&w.certificate)) {
             // Not before: a crash until here has to come back and recover the service.
             self.files_are_back(state, &want.certificate);
@@ -114,14 +114,16 @@ impl Deployment<'_> {
         certificate: &str,
         text: &str,
     ) -> Result<(), Error> {
-        let command = self.by_a_person(certificate, state);
+        let command = self.by_a_person(HookEvent::Recover, certificate, state);
+        let run =
+            command.as_ref().map(|command| format!("run `{command}` or ")).unwrap_or_default();
         let text = format!(
-            "{text}; a person is needed: run `{command}` or restart the service, then `pbxcert \
-             deploy {}`",
+            "{text}; a person is needed: {run}restart the service, then `pbxcert deploy {}`",
             self.spec.name
         );
         let pair = state.pairs.entry(certificate.to_owned()).or_default();
         pair.problem = Some(text.clone());
+        pair.by_hand = command;
         let revision = pair.revision;
         self.reach(writer, state, certificate, Step::Stuck)?;
         self.say(&format!("{}: stuck: {text}", self.spec.name));
@@ -129,15 +131,29 @@ impl Deployment<'_> {
         Ok(())
     }
 
-    /// The recover hook as a person can run it: with what pbxcert would tell it.
-    fn by_a_person(&self, certificate: &str, state: &ServiceState) -> String {
-        let Some(argv) = self.spec.recover.as_ref().or(self.spec.reload.as_ref()) else {
-            return "restart the service".to_owned();
-        };
+    /// A hook as a person can run it: with what pbxcert would tell it. `None`: there is none.
+    pub(super) fn by_a_person(
+        &self,
+        event: HookEvent,
+        certificate: &str,
+        state: &ServiceState,
+    ) -> Option<String> {
+        let argv = match event {
+            HookEvent::Recover => self.spec.recover.as_ref().or(self.spec.reload.as_ref()),
+            _ => self.spec.reload.as_ref(),
+        }?;
         let reads: &[&str] = match self.spec.kind {
-            Kind::Freepbx => &["PBXCERT_CERTIFICATE"],
-            Kind::Haproxy | Kind::Openldap | Kind::Opensips => &["PBXCERT_PATHS"],
-            Kind::Custom => &["PBXCERT_CERTIFICATE", "PBXCERT_PATHS"],
+            Kind::Apache | Kind::Janus => &["PBXCERT_WAS_RUNNING"],
+            Kind::Freepbx => &["PBXCERT_CERTIFICATE", "PBXCERT_WAS_RUNNING"],
+            Kind::Haproxy => &["PBXCERT_PATHS"],
+            Kind::Openldap => &["PBXCERT_PATHS", "PBXCERT_STATE", "PBXCERT_FINGERPRINT"],
+            Kind::Custom | Kind::Opensips => &[
+                "PBXCERT_CERTIFICATE",
+                "PBXCERT_PATHS",
+                "PBXCERT_STATE",
+                "PBXCERT_FINGERPRINT",
+                "PBXCERT_WAS_RUNNING",
+            ],
             _ => &[],
         };
         let revision = state.pairs.get(certificate).and_then(|pair| pair.revision);
@@ -148,9 +164,9 @@ impl Deployment<'_> {
             .filter(|(name, _)| name == "PBXCERT_EXEC" || reads.contains(&name.as_str()))
             .filter(|(_, value)| !value.is_empty())
             .map(|(name, value)| format!("{name}={}", quoted(value)));
-        let event = "PBXCERT_EVENT=recover".to_owned();
+        let event = format!("PBXCERT_EVENT={}", event.word());
         let words = argv.iter().map(|word| quoted(word));
-        [event].into_iter().chain(told).chain(words).collect::<Vec<_>>().join(" ")
+        Some([event].into_iter().chain(told).chain(words).collect::<Vec<_>>().join(" "))
     }
 }
 

@@ -56,6 +56,22 @@ pub fn lint(seen: Seen<'_>, clients: &[Family], domains: &[Identifier]) -> Vec<R
     remarks
 }
 
+/// Who cannot speak with a server whose newest version of TLS is this one (`TLS 1.2`). That it speaks
+/// older ones as well is not seen, so nothing is said of clients that need one.
+pub fn versions(newest: &str, clients: &[Family]) -> Vec<Remark> {
+    // SSL is older than any TLS, also by its name.
+    let served = newest.strip_prefix("TLS ").unwrap_or_default();
+    let remark = |family: &Family| {
+        let oldest = family.tls.iter().min().filter(|oldest| served < oldest.as_str())?;
+        let text = format!(
+            "speaks TLS {oldest} and newer, and the server nothing newer than {newest}: switch \
+             TLS {oldest} on in its configuration"
+        );
+        Some(Remark { who: family.title.clone(), text })
+    };
+    clients.iter().filter_map(remark).collect()
+}
+
 fn key(seen: Seen<'_>, family: &Family) -> Option<String> {
     let kind = match seen.leaf.key? {
         KeyType::EcdsaP256 | KeyType::EcdsaP384 => "ecdsa",
@@ -185,6 +201,20 @@ mod tests {
         assert!(said(&server, "trunk-mutual").contains("for servers only"));
         let old = said(&leaf(), "aastra-6xxx");
         assert!(old.contains("the chain ends at CN=ISRG Root X1: load that root"), "{old}");
+    }
+
+    #[test]
+    fn a_server_that_is_too_old_for_a_family_is_remarked_and_a_newer_one_is_not() {
+        let teams = family("teams-direct-routing");
+        for old in ["TLS 1.1", "TLS 1.0", "SSL 3.0"] {
+            let said = versions(old, &teams);
+            assert_eq!(said.len(), 1, "{old}");
+            assert!(said[0].text.contains(&format!("nothing newer than {old}")), "{}", said[0]);
+        }
+        for new in ["TLS 1.2", "TLS 1.3"] {
+            assert_eq!(versions(new, &teams), [], "{new}");
+        }
+        assert_eq!(versions("TLS 1.0", &family("snom")), [], "nothing is known of it");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::cert::KeyType;
 use crate::cert::bundle::PrivateKey;
 use crate::cert::bundle::tests::Ca;
 use crate::config::KeyFamily;
+use crate::config::kind::Kind;
 
 const LIMIT: Duration = Duration::from_secs(5);
 const SHORT: Duration = Duration::from_millis(200);
@@ -162,11 +163,34 @@ impl Listening {
 
 fn at(protocol: Protocol, host: &str, port: u16) -> Endpoint {
     let (host, certificate) = (host.to_owned(), "pbx".to_owned());
-    Endpoint { protocol, host, port, sni: None, key: None, certificate, timeout: LIMIT }
+    Endpoint {
+        protocol,
+        host,
+        port,
+        sni: None,
+        key: None,
+        certificate,
+        timeout: LIMIT,
+        kind: None,
+        usual: false,
+    }
 }
 
 async fn look(endpoint: &Endpoint, limit: Duration) -> Served {
     TlsProber.probe(endpoint, limit, Timestamp::UNIX_EPOCH).await
+}
+
+#[tokio::test]
+async fn a_service_that_is_bound_to_another_address_of_this_machine_is_found() {
+    local(async {
+        let pair = Pair::new("pbx.example", KeyType::EcdsaP256);
+        let lan = Listening::tls_on("127.0.0.2:0", pair.config(BOTH), b"").await;
+        let loopback = at(Protocol::Tls, "127.0.0.1", lan.address.port());
+        let ours = Endpoint { kind: Some(Kind::Custom), ..loopback.clone() };
+        assert_eq!(look(&ours, LIMIT).await.fingerprint(), Some(pair.fingerprint()));
+        assert_eq!(look(&loopback, LIMIT).await.answer, Answer::Closed, "nobody's: as it stands");
+    })
+    .await;
 }
 
 fn no_handshake(served: &Served) -> &str {

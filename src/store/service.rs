@@ -54,6 +54,12 @@ impl ServiceStore {
         Ok(self.saved().join(checked(certificate)?))
     }
 
+    /// The folder in which a hook of the service keeps what it needs for the way back. It is there
+    /// once somebody holds the lock.
+    pub fn hook_dir(&self) -> PathBuf {
+        self.dir.join("hook")
+    }
+
     /// What is damaged, was moved aside, or is newer than this program.
     ///
     /// # Errors
@@ -76,6 +82,7 @@ impl ServiceStore {
         let state = record::read::<ServiceState>(&self.state_file())?;
         fs::sweep(&self.dir)?;
         fs::make_dir(&self.saved(), PRIVATE, Owner::default())?;
+        fs::make_dir(&self.hook_dir(), PRIVATE, Owner::default())?;
         fs::sweep(&self.saved())?;
         if let Read::Broken(reason) = state {
             let subject = Subject::Service(self.name.clone());

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use pbxcert::clock::Clock as _;
 use pbxcert::policy::plan::Why;
 use pbxcert::policy::words::{Wanting, Word, certificate_word};
-use pbxcert::state::Step;
+use pbxcert::state::{Condition, Step};
 
 use crate::lab::{Lab, Manner, fingerprint_on_disk};
 
@@ -99,11 +99,15 @@ async fn a_rollback_that_does_not_help_is_stuck_and_names_the_command() {
     assert_eq!(pair.step, Step::Stuck);
     let problem = pair.problem.unwrap();
     for words in
-        ["run `PBXCERT_EVENT=recover PBXCERT_CERTIFICATE=pbx PBXCERT_PATHS=", " /bin/true`"]
+        ["run `PBXCERT_EVENT=recover PBXCERT_CERTIFICATE=pbx ", " PBXCERT_PATHS=", " /bin/true`"]
     {
         assert!(problem.contains(words), "{problem}");
     }
     assert!(problem.contains("pbxcert deploy sip"), "{problem}");
+    assert_eq!(pair.by_hand.as_deref(), problem.split('`').nth(1), "an alert has the same");
+    let found = pbxcert::policy::findings::service(&lab.config.services[0], &lab.state(), None);
+    let ways = found.into_iter().find(|f| f.condition == Condition::Stuck).unwrap().ways;
+    assert_eq!(ways[0], format!("run: {}; then: pbxcert deploy sip", pair.by_hand.unwrap()));
 }
 
 #[tokio::test]
@@ -125,7 +129,14 @@ async fn a_service_that_keeps_the_old_one_is_reloaded_again_without_a_new_order(
     lab.plant_foreign_pair(60);
     lab.service.manner.set(Manner::KeepsOld);
     lab.pass().await;
-    assert_eq!(lab.state().pairs["pbx"].step, Step::NotTaken);
+    let pair = lab.state().pairs["pbx"].clone();
+    assert_eq!(pair.step, Step::NotTaken);
+    let by_hand = pair.by_hand.unwrap();
+    assert!(
+        by_hand.starts_with("PBXCERT_EVENT=reload PBXCERT_CERTIFICATE=pbx PBXCERT_"),
+        "{by_hand}"
+    );
+    assert!(by_hand.ends_with(" PBXCERT_WAS_RUNNING=1 /bin/true"), "{by_hand}");
     let newest = lab.newest().unwrap();
     assert_eq!(fingerprint_on_disk(&lab.target("fullchain.pem")), newest.leaf.fingerprint);
     for _ in 0..12 {

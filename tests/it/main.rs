@@ -32,6 +32,7 @@ mod source;
 mod trunks;
 mod trust;
 mod upload;
+mod usual;
 mod verbs;
 
 #[path = "../real/mod.rs"]

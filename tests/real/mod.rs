@@ -38,6 +38,7 @@ mod alerts;
 mod broken;
 mod done;
 mod guards;
+mod hooks;
 mod line;
 mod other_kinds;
 mod pace;

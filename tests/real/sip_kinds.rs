@@ -229,6 +229,17 @@ fn run_hook<A: AsRef<OsStr>>(
     arguments: &[A],
     exec: &[String],
 ) -> Output {
+    run_hook_with(stand, event, arguments, exec, "")
+}
+
+/// The same with the paths that it is told.
+fn run_hook_with<A: AsRef<OsStr>>(
+    stand: &Stand,
+    event: &str,
+    arguments: &[A],
+    exec: &[String],
+    paths: &str,
+) -> Output {
     Command::new(stand.hook())
         .args(arguments)
         .env_clear()
@@ -236,6 +247,7 @@ fn run_hook<A: AsRef<OsStr>>(
         .env("LANG", "C.UTF-8")
         .env("PBXCERT_EVENT", event)
         .env("PBXCERT_EXEC", exec.join(" "))
+        .env("PBXCERT_PATHS", paths)
         .current_dir("/")
         .output()
         .unwrap()

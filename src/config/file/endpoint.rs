@@ -6,6 +6,7 @@ use super::keys;
 use super::walk::{At, Place, Read, Table, Value, Walk};
 use crate::cert::Identifier;
 use crate::config::endpoint::{TIMEOUT, address};
+use crate::config::kind::Kind;
 use crate::config::{CertSpec, Endpoint, KeyFamily, Protocol};
 
 /// An endpoint as written, before its certificate is known.
@@ -19,6 +20,7 @@ pub(super) struct Written {
     key: Option<KeyFamily>,
     certificate: Option<At<String>>,
     timeout: Duration,
+    usual: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -50,6 +52,7 @@ pub(super) fn preset(urls: &[&str], at: Place, certificates: &[String]) -> Vec<W
             key: None,
             certificate: Some(At { at, it: certificate.clone() }),
             timeout: TIMEOUT,
+            usual: true,
         }));
     }
     all
@@ -58,13 +61,14 @@ pub(super) fn preset(urls: &[&str], at: Place, certificates: &[String]) -> Vec<W
 /// Settles which certificate is expected, and which name is sent.
 pub(super) fn settle(
     walk: &mut Walk<'_>,
+    kind: Kind,
     written: &[Written],
     certificates: &[&CertSpec],
 ) -> Read<Vec<Endpoint>> {
     let mut endpoints: Vec<Endpoint> = Vec::new();
     let mut sound = Ok(());
     for written in written {
-        match settle_one(walk, written, certificates) {
+        match settle_one(walk, kind, written, certificates) {
             // What it is written as names it everywhere.
             Ok(endpoint) if endpoints.iter().any(|e| e.to_string() == endpoint.to_string()) => {
                 let text = format!("the endpoint {endpoint} stands twice; keep one");
@@ -79,6 +83,7 @@ pub(super) fn settle(
 
 fn settle_one(
     walk: &mut Walk<'_>,
+    kind: Kind,
     written: &Written,
     certificates: &[&CertSpec],
 ) -> Read<Endpoint> {
@@ -116,6 +121,8 @@ fn settle_one(
         sni,
         certificate: expected.name.clone(),
         timeout: written.timeout,
+        kind: Some(kind),
+        usual: written.usual,
     })
 }
 
@@ -153,6 +160,7 @@ fn one<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Written> {
         key: None,
         certificate: None,
         timeout: TIMEOUT,
+        usual: false,
     })
 }
 
@@ -173,6 +181,7 @@ fn from_table<'a>(walk: &mut Walk<'a>, table: &Table<'a>) -> Read<Written> {
         key: key?,
         certificate: certificate?,
         timeout: timeout?.unwrap_or(TIMEOUT),
+        usual: false,
     })
 }
 

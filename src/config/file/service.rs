@@ -107,7 +107,7 @@ fn read<'a>(
     let layout = target::read(walk, table, preset, chosen.as_ref().unwrap_or(&any()));
     let chosen = chosen.map(|chosen| chosen.names);
     let endpoints = match (&chosen, written_endpoints) {
-        (Ok(chosen), Ok(written)) => endpoints(walk, table, preset, written, chosen, certificates),
+        (Ok(chosen), Ok(written)) => endpoints(walk, table, kind, written, chosen, certificates),
         _ => Err(Reported),
     };
 
@@ -256,19 +256,19 @@ fn check_argv(walk: &mut Walk<'_>, At { at, it }: At<Vec<String>>) -> Read<Vec<S
 fn endpoints(
     walk: &mut Walk<'_>,
     table: &Table<'_>,
-    preset: Option<&Preset>,
+    kind: Kind,
     written: Option<Vec<Written>>,
     chosen: &[String],
     certificates: &Declared<CertSpec>,
 ) -> Read<Vec<Endpoint>> {
     let spec = |name: &String| certificates.sound().find(|c| c.name == *name).ok_or(Reported);
     let specs = chosen.iter().map(spec).collect::<Read<Vec<_>>>()?;
-    let written = match (written, preset) {
+    let written = match (written, kind.preset()) {
         (Some(written), _) => written,
         (None, Some(preset)) => endpoint::preset(preset.endpoints, table.at, chosen),
         (None, None) => Vec::new(),
     };
-    endpoint::settle(walk, &written, &specs)
+    endpoint::settle(walk, kind, &written, &specs)
 }
 
 fn warn_of_unwatched(walk: &mut Walk<'_>, table: &Table<'_>, spec: &ServiceSpec) {

@@ -267,6 +267,7 @@ const CONTENTS: [(&str, Content); 6] = [
 fn file_path<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<At<PathBuf>> {
     let At { at, it } = walk.string(value)?;
     refuse_other_placeholders(walk, at, &it)?;
+    refuse_white_space(walk, at, &it)?;
     if it.ends_with('/') {
         return Err(walk.problem(at, format!("the target {it:?} is a folder: name a file")));
     }
@@ -276,6 +277,7 @@ fn file_path<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<At<PathBuf>> {
 fn template<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<At<PathBuf>> {
     let path = walk.path(value)?;
     refuse_other_placeholders(walk, path.at, &path.it.to_string_lossy())?;
+    refuse_white_space(walk, path.at, &path.it.to_string_lossy())?;
     if path.it.parent().is_none() {
         return Err(walk.problem(path.at, "\"target-dir\" cannot be \"/\""));
     }
@@ -285,6 +287,16 @@ fn template<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<At<PathBuf>> {
 fn refuse_other_placeholders(walk: &mut Walk<'_>, at: Place, path: &str) -> Read<()> {
     if path.replace(PLACEHOLDER, "").contains(['{', '}']) {
         let text = format!("{path:?}: only {PLACEHOLDER} may stand in braces");
+        return Err(walk.problem(at, text));
+    }
+    Ok(())
+}
+
+/// Hooks are told all paths in one variable, and split it at spaces.
+fn refuse_white_space(walk: &mut Walk<'_>, at: Place, path: &str) -> Read<()> {
+    if path.contains(char::is_whitespace) {
+        let text =
+            format!("{path:?}: hooks cannot tell paths apart that hold a space; choose another");
         return Err(walk.problem(at, text));
     }
     Ok(())

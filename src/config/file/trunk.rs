@@ -52,7 +52,17 @@ fn read<'a>(
     let (host, certificate) = (host.to_string(), certificate?);
     Ok(TrunkSpec {
         name: name.clone()?.it,
-        endpoint: Endpoint { protocol, host, port, sni, key: None, certificate, timeout: TIMEOUT },
+        endpoint: Endpoint {
+            protocol,
+            host,
+            port,
+            sni,
+            key: None,
+            certificate,
+            timeout: TIMEOUT,
+            kind: None,
+            usual: false,
+        },
         trust_anchor: trust_anchor?,
     })
 }

@@ -13,7 +13,12 @@ pub(super) const POSTFIX: Preset = Preset {
     counts_calls: false,
     class: Class::Hot,
     reloads_per_day: None,
-    endpoints: &["smtp+starttls://127.0.0.1:25"],
+    processes: &["master"],
+    endpoints: &[
+        "smtp+starttls://127.0.0.1:25",
+        "smtp+starttls://127.0.0.1:587",
+        "smtps://127.0.0.1:465",
+    ],
 };
 
 /// Read by the master, which is root.
@@ -26,7 +31,13 @@ pub(super) const DOVECOT: Preset = Preset {
     counts_calls: false,
     class: Class::Hot,
     reloads_per_day: None,
-    endpoints: &["imap+starttls://127.0.0.1:143"],
+    processes: &["dovecot"],
+    endpoints: &[
+        "imap+starttls://127.0.0.1:143",
+        "imaps://127.0.0.1:993",
+        "pop3+starttls://127.0.0.1:110",
+        "pop3s://127.0.0.1:995",
+    ],
 };
 
 /// Read as `prosody`.
@@ -39,7 +50,8 @@ pub(super) const PROSODY: Preset = Preset {
     counts_calls: false,
     class: Class::Hot,
     reloads_per_day: None,
-    endpoints: &["xmpp+starttls://127.0.0.1:5222"],
+    processes: &["prosody", "lua5.4", "lua5.3", "lua5.2"],
+    endpoints: &["xmpp+starttls://127.0.0.1:5222", "xmpps://127.0.0.1:5223"],
 };
 
 /// Read as `ejabberd`.
@@ -52,7 +64,8 @@ pub(super) const EJABBERD: Preset = Preset {
     counts_calls: false,
     class: Class::Hot,
     reloads_per_day: None,
-    endpoints: &["xmpp+starttls://127.0.0.1:5222"],
+    processes: &["beam.smp"],
+    endpoints: &["xmpp+starttls://127.0.0.1:5222", "xmpps://127.0.0.1:5223"],
 };
 
 /// Read again after it became `mosquitto`.
@@ -65,6 +78,7 @@ pub(super) const MOSQUITTO: Preset = Preset {
     counts_calls: false,
     class: Class::Hot,
     reloads_per_day: None,
+    processes: &["mosquitto"],
     endpoints: &["mqtts://127.0.0.1:8883"],
 };
 
@@ -78,5 +92,6 @@ pub(super) const OPENLDAP: Preset = Preset {
     counts_calls: false,
     class: Class::Hot,
     reloads_per_day: None,
-    endpoints: &["ldap+starttls://127.0.0.1:389"],
+    processes: &["slapd"],
+    endpoints: &["ldap+starttls://127.0.0.1:389", "ldaps://127.0.0.1:636"],
 };

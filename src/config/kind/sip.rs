@@ -24,6 +24,7 @@ pub(super) const ASTERISK: Preset = Preset {
     counts_calls: true,
     class: Class::Hot,
     reloads_per_day: None,
+    processes: &["asterisk"],
     endpoints: &["sips://127.0.0.1:5061", "https://127.0.0.1:8089"],
 };
 
@@ -49,6 +50,7 @@ pub(super) const FREEPBX: Preset = Preset {
     counts_calls: true,
     class: Class::Hot,
     reloads_per_day: None,
+    processes: &["asterisk", "apache2", "httpd"],
     endpoints: &["sips://127.0.0.1:5061", "https://127.0.0.1:8089", "https://127.0.0.1:443"],
 };
 
@@ -65,7 +67,8 @@ pub(super) const FREESWITCH: Preset = Preset {
     counts_calls: true,
     class: Class::Restart,
     reloads_per_day: None,
-    endpoints: &["sips://127.0.0.1:5061", "wss://127.0.0.1:7443"],
+    processes: &["freeswitch"],
+    endpoints: &["sips://127.0.0.1:5061", "sips://127.0.0.1:5081", "wss://127.0.0.1:7443"],
 };
 
 /// The real file behind the links `agent.pem`, `tls.pem` and `wss.pem`.
@@ -78,7 +81,8 @@ pub(super) const FUSIONPBX: Preset = Preset {
     counts_calls: true,
     class: Class::Restart,
     reloads_per_day: None,
-    endpoints: &["sips://127.0.0.1:5061", "wss://127.0.0.1:7443"],
+    processes: &["freeswitch"],
+    endpoints: &["sips://127.0.0.1:5061", "sips://127.0.0.1:5081", "wss://127.0.0.1:7443"],
 };
 
 /// Files are read at the reload by a worker that runs as `kamailio`, so its group must be able to
@@ -93,6 +97,7 @@ pub(super) const KAMAILIO: Preset = Preset {
     counts_calls: true,
     class: Class::Hot,
     reloads_per_day: Some(2),
+    processes: &["kamailio"],
     endpoints: &["sips://127.0.0.1:5061"],
 };
 
@@ -106,6 +111,7 @@ pub(super) const OPENSIPS: Preset = Preset {
     counts_calls: true,
     class: Class::Restart,
     reloads_per_day: None,
+    processes: &["opensips"],
     endpoints: &["sips://127.0.0.1:5061"],
 };
 
@@ -119,6 +125,7 @@ pub(super) const COTURN: Preset = Preset {
     counts_calls: false,
     class: Class::Hot,
     reloads_per_day: None,
+    processes: &["turnserver"],
     endpoints: &["turns://127.0.0.1:5349"],
 };
 
@@ -132,5 +139,6 @@ pub(super) const JANUS: Preset = Preset {
     counts_calls: false,
     class: Class::Restart,
     reloads_per_day: None,
+    processes: &["janus"],
     endpoints: &["wss://127.0.0.1:8989"],
 };

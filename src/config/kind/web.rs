@@ -13,6 +13,7 @@ pub(super) const NGINX: Preset = Preset {
     counts_calls: false,
     class: Class::Drain,
     reloads_per_day: None,
+    processes: &["nginx"],
     endpoints: &["https://127.0.0.1:443"],
 };
 
@@ -26,6 +27,7 @@ pub(super) const APACHE: Preset = Preset {
     counts_calls: false,
     class: Class::Drain,
     reloads_per_day: None,
+    processes: &["apache2", "httpd"],
     endpoints: &["https://127.0.0.1:443"],
 };
 
@@ -39,5 +41,6 @@ pub(super) const HAPROXY: Preset = Preset {
     counts_calls: false,
     class: Class::Hot,
     reloads_per_day: None,
+    processes: &["haproxy"],
     endpoints: &["https://127.0.0.1:443"],
 };

@@ -116,7 +116,7 @@ fn of_pair(spec: &ServiceSpec, certificate: &str, pair: &PairState) -> Option<Fi
     let mut finding = Finding::new(condition, name, severity, title, text);
     finding.since = pair.since.filter(|_| pair.step != Step::Waiting);
     finding.consequence = consequence(spec, condition);
-    finding.ways = ways(spec, certificate, condition);
+    finding.ways = ways(spec, certificate, pair, condition);
     Some(finding)
 }
 
@@ -129,33 +129,39 @@ fn consequence(spec: &ServiceSpec, condition: Condition) -> Option<String> {
     }
 }
 
-fn ways(spec: &ServiceSpec, certificate: &str, condition: Condition) -> Vec<String> {
+fn ways(
+    spec: &ServiceSpec,
+    certificate: &str,
+    pair: &PairState,
+    condition: Condition,
+) -> Vec<String> {
     let name = &spec.name;
-    let reload = spec.reload.as_ref().map(|argv| argv.join(" "));
     let deploy = format!("pbxcert deploy {name}");
     match condition {
         Condition::Stuck => {
-            let command = spec.recover.as_ref().or(spec.reload.as_ref());
-            let mut ways = Vec::new();
-            if let Some(argv) = command {
-                ways.push(format!("run: PBXCERT_EVENT=recover {}; then: {deploy}", argv.join(" ")));
-            }
-            ways.push(format!("restart {name} by hand (this drops calls); then: {deploy}"));
-            ways
+            let command = pair.by_hand.iter().map(|run| format!("run: {run}; then: {deploy}"));
+            let restart = format!("restart {name} by hand (this drops calls); then: {deploy}");
+            command.chain([restart]).collect()
         }
         Condition::RolledBack => vec![
             format!("see in the log of {name} what it did not like, correct that; then: {deploy}"),
             format!("stop further tries, keep the old one for now: pbxcert rollback {certificate}"),
         ],
         Condition::NotTaken => {
-            let reload = reload.map_or_else(
+            let reload = pair.by_hand.as_ref().map_or_else(
                 || format!("restart {name} in a quiet hour"),
-                |argv| format!("reload {name} by hand: PBXCERT_EVENT=reload {argv}"),
+                |run| format!("reload {name} by hand: {run}"),
             );
             vec![format!("{reload}; then: pbxcert verify")]
         }
         Condition::Unproved => {
-            vec![format!("start {name}, if it should run; then: pbxcert verify")]
+            let start = format!("start {name}, if it should run; then: pbxcert verify");
+            let elsewhere = format!(
+                "if {name} runs, and on another port, write it as endpoint of {name} in \
+                 pbxcert.toml; then: systemctl reload pbxcert"
+            );
+            let usual = spec.endpoints.iter().all(|e| e.usual) && !spec.endpoints.is_empty();
+            [start].into_iter().chain(usual.then_some(elsewhere)).collect()
         }
         _ => vec![format!("remove the cause that is named above; then: {deploy}")],
     }

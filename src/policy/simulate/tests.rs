@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cert::span;
-use crate::config::kind::Kind;
+use crate::config::kind::{Class, Kind};
 use crate::policy::budget;
 use crate::policy::plan::{Wait, Why};
 use crate::policy::samples::{at, cases, closed, day, issuer, revision, seed, served, spec};
@@ -67,7 +67,7 @@ fn web(pair: PairSeen, serves: Option<&Leaf>) -> ServiceScene {
         reload: None,
         recover: None,
         busy: None,
-        class: crate::config::kind::Class::Hot,
+        class: Class::Hot,
         reloads_per_day: None,
         exec_prefix: Vec::new(),
         clients: Vec::new(),
@@ -580,7 +580,29 @@ fn wedged_by(days: u32, jumps: &[(f64, i64, bool)]) -> Result<(), TestCaseError>
 /// 20 calls are up round the clock; notes what each deployment found.
 struct AlwaysBusy {
     until: Timestamp,
+    /// What a reload does to them.
+    class: Class,
     deployed: Vec<(Timestamp, Option<Duration>)>,
+    dropped: u32,
+}
+
+impl AlwaysBusy {
+    /// For a year with the service as its configuration has it.
+    fn with(service: &ServiceSpec) -> Self {
+        Self { until: day(365.0), class: service.class, deployed: Vec::new(), dropped: 0 }
+    }
+}
+
+/// FreeSWITCH as its kind presets it, in the place of the service.
+fn freeswitch(scene: &mut Scene) -> &mut ServiceSpec {
+    let preset = Kind::Freeswitch.preset().unwrap();
+    let service = &mut scene.services[0].spec;
+    service.kind = Kind::Freeswitch;
+    service.class = preset.class;
+    service.reloads_per_day = preset.reloads_per_day;
+    service.reload = Some(vec![preset.hook.to_owned()]);
+    service.busy = service.reload.clone().filter(|_| preset.counts_calls);
+    service
 }
 
 impl Outcomes for AlwaysBusy {
@@ -590,6 +612,9 @@ impl Outcomes for AlwaysBusy {
 
     fn deploy(&mut self, _: &str, old: Option<&Leaf>, now: Timestamp) -> Step {
         self.deployed.push((now, old.map(|leaf| leaf.validity.left(now))));
+        if self.class == Class::Restart {
+            self.dropped += 20;
+        }
         Step::Proved
     }
 
@@ -603,12 +628,9 @@ impl Outcomes for AlwaysBusy {
 }
 
 #[test]
-fn a_year_of_a_busy_service_that_must_restart_ends_calls_in_announced_windows_only() {
+fn a_year_of_a_busy_freeswitch_as_preset_ends_calls_in_announced_windows_only() {
     let mut scene = scene(DAY * 64, rehearsing());
-    let service = &mut scene.services[0].spec;
-    service.class = crate::config::kind::Class::Restart;
-    service.busy = Some(vec!["/bin/true".to_owned()]);
-    let mut outcomes = AlwaysBusy { until: day(365.0), deployed: Vec::new() };
+    let mut outcomes = AlwaysBusy::with(freeswitch(&mut scene));
     let timeline = simulate(&mut scene, &seed(), &mut outcomes, day(0.0)).unwrap();
     assert!(outcomes.deployed.len() >= 5, "{:?}", outcomes.deployed);
     for (at, left) in &outcomes.deployed {
@@ -621,10 +643,14 @@ fn a_year_of_a_busy_service_that_must_restart_ends_calls_in_announced_windows_on
 }
 
 #[test]
-fn a_year_of_a_hot_service_never_waits() {
+fn a_year_of_a_busy_freeswitch_that_reloads_hot_never_waits_and_drops_no_call() {
     let mut scene = scene(DAY * 64, rehearsing());
-    let mut outcomes = AlwaysBusy { until: day(365.0), deployed: Vec::new() };
+    let service = freeswitch(&mut scene);
+    service.class = Class::Hot;
+    let mut outcomes = AlwaysBusy::with(service);
     simulate(&mut scene, &seed(), &mut outcomes, day(0.0)).unwrap();
+    assert!(outcomes.deployed.len() >= 5, "{:?}", outcomes.deployed);
+    assert_eq!(outcomes.dropped, 0);
     assert!(outcomes.deployed.iter().all(|(_, left)| left.is_some_and(|left| left > DAY * 20)));
 }
 

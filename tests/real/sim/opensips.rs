@@ -68,6 +68,14 @@ impl Opensips {
                 drop(now);
                 if start(&asked) { (0, String::new()) } else { (1, "Job failed.\n".to_owned()) }
             }
+            "systemctl restart opensips" => {
+                let mut now = asked.lock().unwrap();
+                now.restarts += 1;
+                now.dialogs = 0;
+                now.stop();
+                drop(now);
+                if start(&asked) { (0, String::new()) } else { (1, "Job failed.\n".to_owned()) }
+            }
             _ => (1, format!("{words}: not known here\n")),
         });
         Self { inner, _commands: commands, folder: folder.to_owned(), sips }
@@ -195,6 +203,10 @@ fn listen(inner: &Mutex<Inner>, mut fifo: std::fs::File, ended: &AtomicBool) {
             let Some((name, json)) = line.strip_prefix(':').and_then(|l| l.split_once(':')) else {
                 continue;
             };
+            // As get_reply_filename() of its module mi_fifo: "forbidden filename".
+            if name.contains(['.', '/', '\\']) {
+                continue;
+            }
             let request = serde_json::from_str(json).unwrap_or_default();
             let now = inner.lock().unwrap();
             let answer = format!("{}\n", now.tell(&request));

@@ -173,6 +173,8 @@ fn kamailio_is_preset() {
         key: None,
         certificate: "pbx".to_owned(),
         timeout: Duration::from_secs(5),
+        kind: Some(Kind::Kamailio),
+        usual: true,
     };
     assert_eq!(service.endpoints, [endpoint]);
 }

@@ -223,6 +223,7 @@ fn services_with_wrong_values_are_told() {
     with("target-dir = \"pbxcert\"", "absolute path");
     with("target-dir = \"/\"", "cannot be \"/\"");
     with("target-dir = \"/etc/{name}\"", "only {certificate} may stand in braces");
+    with("target-dir = \"/srv/our certs\"", "hooks cannot tell paths apart that hold a space");
     with("target = []", "empty list");
     with("target = [\"/etc/x.pem\"]", "must be a table");
     told("[[service]]\nkind = \"avaya-aura\"", &["unknown kind \"avaya-aura\"", "\"custom\""]);

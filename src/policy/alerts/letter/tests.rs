@@ -161,11 +161,13 @@ fn seen(problem: Option<&str>, class: FailureClass, detail: &str) -> Observed {
 }
 
 fn of_service(step: Step, problem: &str) -> Finding {
+    let event = if step == Step::Stuck { "recover" } else { "reload" };
     let pair = PairState {
         step,
         revision: Some(2),
         since: Some(before(now(), HOUR * 2)),
         problem: Some(problem.to_owned()),
+        by_hand: Some(format!("PBXCERT_EVENT={event} /usr/lib/pbxcert/hooks/kamailio")),
         ..PairState::default()
     };
     let state = ServiceState { pairs: [("pbx".to_owned(), pair)].into(), ..Default::default() };
@@ -444,6 +446,8 @@ fn a_service_that_serves_an_older_one_is_what_is_told() {
         key: None,
         certificate: "pbx".to_owned(),
         timeout: HOUR,
+        kind: Some(Kind::Nginx),
+        usual: false,
     };
     web.endpoints = vec![endpoint.clone()];
     let old = leaf("pbx.hotelpost.example", 1, day(-5.0), DAY * 90);
