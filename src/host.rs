@@ -1,5 +1,6 @@
-//! Facts of this machine: its clock, and processes that a reload left behind.
+//! Facts of this machine: its clock, by what it is known, and processes that a reload left behind.
 
+mod identity;
 mod workers;
 
 use std::path::Path;
@@ -8,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::state::Time;
 
+pub use identity::marks;
 pub use workers::old_workers;
 
 /// A time that has certainly passed: this version was not built before it.

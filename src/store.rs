@@ -9,7 +9,7 @@
 //!   node/services/<name>/            state.json lock saved/<certificate>/
 //!   node/                            history.jsonl history.1.jsonl instance.key daemon.json
 //!                                    generation challenge/ uploads/<certificate>.json lock
-//!                                    alerts.json outbox/ alerts.lock
+//!                                    alerts.json outbox/ alerts.lock identity.json identity.lock
 //!   drop/<certificate>/              what is uploaded; may be elsewhere
 //! ```
 //!
@@ -29,6 +29,7 @@ mod certificate;
 mod check;
 mod csr;
 mod drop;
+mod identity;
 mod issuer;
 mod node;
 mod order;
@@ -43,6 +44,7 @@ use jiff::Timestamp;
 
 use crate::cert;
 use crate::fs::{self, Lock, Owner, make_dir};
+use crate::state::identity::IdentityRecord;
 use crate::state::{Condition, Event, Finding, SCHEMA, Severity};
 
 use record::Subject;
@@ -291,6 +293,7 @@ impl Store {
     /// When a folder cannot be read.
     pub fn findings(&self) -> Result<Vec<Finding>, Error> {
         let mut findings = record::set_aside(&self.node(), "pbxcert")?;
+        findings.extend(record::damage::<IdentityRecord>(&self.identity_file(), "pbxcert")?);
         for name in self.issuers()? {
             findings.extend(self.issuer(&name)?.findings()?);
         }

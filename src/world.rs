@@ -1,5 +1,7 @@
 //! The seams in one struct, built once for daemon and CLI alike, and by the tests' `Lab`.
 
+mod identity;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,6 +29,8 @@ use crate::store::Store;
 pub struct World {
     /// The time of day.
     pub clock: Arc<dyn Clock>,
+    /// Where the files of this machine lie: `/`, or where a container has its host's.
+    pub root: PathBuf,
     /// What is known of the clock, given the newest notBefore that we hold.
     pub time: Rc<dyn Fn(Option<Timestamp>) -> Time>,
     /// A peer over verified TLS has confirmed the clock since this program started.
@@ -70,6 +74,8 @@ impl World {
         let unsynchronised = config.unsynchronised;
         Self {
             clock: Arc::new(SystemClock),
+            root: std::env::var_os("PBXCERT_ROOT")
+                .map_or_else(|| PathBuf::from("/"), PathBuf::from),
             time: Rc::new(move |newest| host::time(newest, unsynchronised)),
             confirmed: Rc::default(),
             authorities,

@@ -97,6 +97,7 @@ impl Lab {
         let clock_in_world: Arc<dyn Clock> = clock.clone();
         let world = World {
             clock: clock_in_world,
+            root: dir.path().join("root"),
             time: Rc::new(|newest| Time {
                 trusted: true,
                 floor: newest.unwrap_or(Timestamp::UNIX_EPOCH),
