@@ -15,7 +15,7 @@
 //!
 //! **Who writes.** One role per file: a [`CertificateWriter`] exists only while the certificate's
 //! lock is held, a [`ServiceWriter`] only while the service's is. Both are taken without waiting
-//! (`try_lock`), a certificate's before a service's. The locks of issuers, of alerts and of the node
+//! (`try_lock`), a certificate's before a service's. The locks of issuers, of alerts and of the host
 //! are held inside one call only, the node's as the innermost of all: so no two can wait for each
 //! other. Readers need no lock, for files are only ever replaced whole.
 //!

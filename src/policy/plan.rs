@@ -5,6 +5,7 @@
 //! the answer is the same.
 
 mod certificate;
+mod copied;
 mod manual;
 mod mode;
 mod service;
@@ -140,6 +141,8 @@ pub enum Why {
     Calm(String),
     /// The clock cannot be trusted.
     Clock(String),
+    /// This may be a copy of another system: a person has to say.
+    Copy(String),
     /// Clients will stumble over it, and `strict-lint` is set.
     Lint(String),
     /// Nothing is due.
@@ -192,6 +195,7 @@ impl fmt::Display for Why {
             | Self::Budget(text)
             | Self::Calm(text)
             | Self::Clock(text)
+            | Self::Copy(text)
             | Self::Lint(text)
             | Self::NotDue(text)
             | Self::Held(text)
