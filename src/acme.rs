@@ -207,6 +207,8 @@ pub enum Error {
     ReplacesRefused {
         /// Its words.
         detail: String,
+        /// It says that another order has replaced it already (RFC 9773 section 5).
+        already: bool,
     },
     /// The CA looked and did not find what it wanted.
     #[error("the CA could not validate {}", rejections(.0))]

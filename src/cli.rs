@@ -6,6 +6,7 @@ mod check;
 mod csr;
 mod history;
 mod hold;
+mod identity;
 mod import;
 mod lint;
 mod plan;
@@ -157,6 +158,7 @@ fn run_verb(arguments: Arguments) -> Result<u8, Failed> {
             let (until, note) = (until.unwrap_or_default(), note.unwrap_or_default());
             alert::ack(&Context::writing(path)?, &item, &until, &note)
         }
+        Verb::Identity { what } => identity::run(path, &what),
         Verb::Alert { what } => alert::run(&Context::reading(path)?, &what),
         Verb::Renew { name, dry_run: true, json, .. } => {
             let context = Context::writing(path)?;
@@ -199,13 +201,21 @@ impl Context {
     fn reading(path: PathBuf) -> Result<Self, Failed> {
         let loaded = load_or_accepted(&path)?;
         let store = Store::open_read_only(&loaded.config.state_dir)?;
-        Ok(Self { path, loaded, store })
+        Ok(Self { path, loaded, store }.in_its_role())
     }
 
     fn writing(path: PathBuf) -> Result<Self, Failed> {
         let loaded = load(&path)?;
         let store = Store::open(&loaded.config.state_dir)?;
-        Ok(Self { path, loaded, store })
+        Ok(Self { path, loaded, store }.in_its_role())
+    }
+
+    /// A laboratory stays one whatever its configuration says, which is the original's.
+    fn in_its_role(mut self) -> Self {
+        if self.store.identity().is_ok_and(|identity| identity.laboratory.is_some()) {
+            self.loaded.config.make_laboratory();
+        }
+        self
     }
 }
 

@@ -11,6 +11,7 @@ pub mod endpoint;
 pub mod file;
 mod ignore;
 pub mod kind;
+mod laboratory;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

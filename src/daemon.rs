@@ -200,6 +200,7 @@ impl<'a> Daemon<'a> {
                 Some(()) = self.post.beating.next() => {}
                 woken = self.wakes.next(), if watching => match woken {
                     Some(()) => {
+                        self.follow_identity();
                         self.watch_again();
                         self.look_at_everything();
                     }

@@ -1,5 +1,7 @@
-//! Facts of this machine: its clock, what it has left, and processes that a reload left behind.
+//! Facts of this machine: its clock, by what it is known, what it has left, and processes that a
+//! reload left behind.
 
+mod identity;
 mod load;
 mod workers;
 
@@ -9,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::state::Time;
 
+pub use identity::marks;
 pub use load::{disks, load};
 pub use workers::old_workers;
 

@@ -25,7 +25,7 @@
 //!      alert      trait Notifier; one file per channel
 //!      confine    uploads taken apart in a child that can do nothing but answer
 //!      feed       intermediates by AIA, lists of revoked certificates: fetched, bounded
-//!      host       facts of this machine: clock synchronisation, load, disks, old workers
+//!      host       facts of this machine: clock, load, disks, old workers, identity
 //!      watch      file events -> debounced wake; says only "look again"
 //!  4   hook       run one executable: environment in, time limit, exit code and output out
 //!      dns        A, AAAA and CAA as a CA asks for them

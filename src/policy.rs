@@ -13,6 +13,7 @@
 //! - [`calm`], [`window`]: when a service may be disturbed.
 //! - [`daily`]: when the daily check runs.
 //! - [`health`]: what its facts mean, and one verdict on the whole.
+//! - [`identity`]: whether this may be a copy of another system.
 //! - [`lint`]: will phones and trunks accept this certificate?
 //! - [`words`]: what may be said of a certificate, and the observation behind it.
 //! - [`findings`]: what is wrong with a certificate or service, and what can be done about it.
@@ -31,6 +32,7 @@ pub mod calm;
 pub mod daily;
 pub mod findings;
 pub mod health;
+pub mod identity;
 pub mod lint;
 pub mod plan;
 pub mod preflight;

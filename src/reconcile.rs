@@ -1,6 +1,7 @@
 //! One certificate, or one service: observe → plan → act until the plan says wait.
 
 mod certificate;
+mod hint;
 mod order;
 mod outside;
 mod placeholder;

@@ -7,6 +7,7 @@ pub mod check;
 pub mod facts;
 mod finding;
 pub mod host;
+pub mod identity;
 pub mod reach;
 pub mod software;
 pub mod upload;
@@ -428,6 +429,8 @@ pub struct Observed {
     /// A valid certificate of somebody else that a service of this one has or serves: never
     /// replaced by a placeholder. Looked for only while there is no certificate of ours.
     pub foreign_in_service: Option<Foreign>,
+    /// This may be a copy of another system, and nobody has answered yet: what has changed.
+    pub possible_copy: Option<String>,
 }
 
 impl Observed {

@@ -9,13 +9,14 @@
 //!   node/services/<name>/            state.json lock saved/<certificate>/
 //!   node/                            history.jsonl history.1.jsonl instance.key daemon.json
 //!                                    generation challenge/ uploads/<certificate>.json lock
-//!                                    alerts.json outbox/ alerts.lock crl/<address>.crl
+//!                                    alerts.json outbox/ alerts.lock identity.json identity.lock
+//!                                    crl/<address>.crl
 //!   drop/<certificate>/              what is uploaded; may be elsewhere
 //! ```
 //!
 //! **Who writes.** One role per file: a [`CertificateWriter`] exists only while the certificate's
 //! lock is held, a [`ServiceWriter`] only while the service's is. Both are taken without waiting
-//! (`try_lock`), a certificate's before a service's. The locks of issuers, of alerts and of the node
+//! (`try_lock`), a certificate's before a service's. The locks of issuers, of alerts and of the host
 //! are held inside one call only, the node's as the innermost of all: so no two can wait for each
 //! other. Readers need no lock, for files are only ever replaced whole.
 //!
@@ -30,6 +31,7 @@ mod check;
 mod crl;
 mod csr;
 mod drop;
+mod identity;
 mod issuer;
 mod node;
 mod order;
@@ -44,6 +46,7 @@ use jiff::Timestamp;
 
 use crate::cert;
 use crate::fs::{self, Lock, Owner, make_dir};
+use crate::state::identity::IdentityRecord;
 use crate::state::{Condition, Event, Finding, SCHEMA, Severity};
 
 use record::Subject;
@@ -292,6 +295,7 @@ impl Store {
     /// When a folder cannot be read.
     pub fn findings(&self) -> Result<Vec<Finding>, Error> {
         let mut findings = record::set_aside(&self.node(), "pbxcert")?;
+        findings.extend(record::damage::<IdentityRecord>(&self.identity_file(), "pbxcert")?);
         for name in self.issuers()? {
             findings.extend(self.issuer(&name)?.findings()?);
         }

@@ -1,5 +1,7 @@
 //! The seams in one struct, built once for daemon and CLI alike, and by the tests' `Lab`.
 
+mod identity;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -29,6 +31,8 @@ use crate::store::Store;
 pub struct World {
     /// The time of day.
     pub clock: Arc<dyn Clock>,
+    /// Where the files of this machine lie: `/`, or where a container has its host's.
+    pub root: PathBuf,
     /// What is known of the clock, given the newest notBefore that we hold.
     pub time: Rc<dyn Fn(Option<Timestamp>) -> Time>,
     /// A peer over verified TLS has confirmed the clock since this program started.
@@ -51,24 +55,8 @@ pub struct World {
     pub heartbeat: Option<Heartbeat>,
     /// How often; no configuration key, only tests change it.
     pub beat: Duration,
-    /// What the daily check may look at beside what is ours.
-    pub surroundings: Surroundings,
-}
-
-/// What there is around us; a test has surroundings of its own.
-#[derive(Clone, Debug)]
-pub struct Surroundings {
-    /// Where the file system of this host begins, with its `/etc` and `/proc`.
-    pub root: PathBuf,
     /// Addresses from which lists of revoked certificates may be fetched.
     pub may_fetch: fn(IpAddr) -> bool,
-}
-
-impl Default for Surroundings {
-    /// The whole host, and the public internet.
-    fn default() -> Self {
-        Self { root: PathBuf::from("/"), may_fetch: public::is_public }
-    }
 }
 
 impl World {
@@ -90,6 +78,8 @@ impl World {
         let unsynchronised = config.unsynchronised;
         Self {
             clock: Arc::new(SystemClock),
+            root: std::env::var_os("PBXCERT_ROOT")
+                .map_or_else(|| PathBuf::from("/"), PathBuf::from),
             time: Rc::new(move |newest| host::time(newest, unsynchronised)),
             confirmed: Rc::default(),
             authorities,
@@ -102,7 +92,7 @@ impl World {
             notifiers: alert::channels(&config.alerts),
             heartbeat: alert::heartbeat(&config.alerts),
             beat: BEAT,
-            surroundings: Surroundings::default(),
+            may_fetch: public::is_public,
         }
     }
 

@@ -58,14 +58,15 @@ impl AcmeAuthority {
             Error::Answer { reason, .. } if reason.starts_with(MISMATCH) => {
                 match desk.session.notes.take_location(&directory.new_order) {
                     Some(url) => Ok(Step::Order(Stage::Ordered { url })),
-                    None => Err(Error::ReplacesRefused { detail: reason }),
+                    None => Err(Error::ReplacesRefused { detail: reason, already: false }),
                 }
             }
             Error::Refused { refusal, .. } if refusal.kind() == Some("accountDoesNotExist") => {
                 self.register_again(desk, account, refusal)
             }
             Error::Refused { refusal, .. } if replaces.is_some() && may_be_replaces(&refusal) => {
-                Err(Error::ReplacesRefused { detail: refusal.words() })
+                let already = refusal.kind() == Some("alreadyReplaced");
+                Err(Error::ReplacesRefused { detail: refusal.words(), already })
             }
             error => Err(error),
         }

@@ -22,7 +22,7 @@ pub(super) async fn items(
     now: Timestamp,
 ) -> Vec<Item> {
     let config = checker.config;
-    let load = host::load(Path::new("/"), now);
+    let load = host::load(&checker.world.root, now);
     let disks = host::disks(&folders(checker));
     let offsets = [too_early(checker, now), by_peer(checker).await];
     let offsets: Vec<Offset> = offsets.into_iter().flatten().collect();

@@ -67,7 +67,7 @@ async fn of_address(
         None if config.check.offline => return Err("offline = true".to_owned()),
         _ => {}
     }
-    let (proxy, may_fetch) = (config.check.proxy.as_ref(), world.surroundings.may_fetch);
+    let (proxy, may_fetch) = (config.check.proxy.as_ref(), world.may_fetch);
     let asked = match feed::revocation_list(address, proxy, may_fetch).await {
         Ok(list) => crl::ask(&list, leaf, issuer, now)
             .map(|word| (list, word))

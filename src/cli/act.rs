@@ -11,6 +11,7 @@ use futures_util::stream;
 use super::{Context, Failed, exit, show};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{CertSpec, ServiceSpec, in_order};
+use crate::policy::identity::{self, ANSWERS};
 use crate::reconcile::{Pass, Reconciler, wait_for};
 use crate::state::reach::ReachState;
 use crate::state::{Backoff, CertState, Event, FailureClass, Hold, PairState, ServiceState, Step};
@@ -86,7 +87,15 @@ pub(super) async fn rehearse(
     let (world, stop) = (context.world(), Cell::new(false));
     let reconciler = context.reconciler(&world, &stop, true);
     let (mut lines, mut worst) = (Vec::new(), exit::DONE);
+    // Two systems with one account are in each other's way at the rehearsal directory, too.
+    let copy = world.identity(&context.store).copy().map(|q| identity::changed(&q.marks));
     for spec in context.certificates(name)? {
+        if let Some(changed) = &copy {
+            let text = format!("this may be a copy of another system ({changed}): {ANSWERS}");
+            worst = worse(worst, exit::LATER);
+            lines.push(Line { name: spec.name.clone(), result: "waits", text, until: None });
+            continue;
+        }
         let (result, code, text) = match reconciler.try_out(spec).await? {
             None => ("waits", exit::DONE, "its issuer has no rehearsal directory".to_owned()),
             Some(Ok(())) => {

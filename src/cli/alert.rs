@@ -175,10 +175,12 @@ fn list(context: &Context, json: bool) -> Result<u8, Failed> {
 /// `alert test`: one message through every channel, and what came of each.
 async fn test(context: &Context, json: bool) -> Result<u8, Failed> {
     let world = World::real(&context.loaded.config, &context.store);
-    test_in(&world, &context.loaded.config.site, json).await
+    let possible_copy = world.identity(&context.store).copy().is_some();
+    let settings = Settings::of(&context.loaded.config, TimeZone::system());
+    test_in(&world, &Settings { possible_copy, ..settings }, json).await
 }
 
-async fn test_in(world: &World, site: &str, json: bool) -> Result<u8, Failed> {
+async fn test_in(world: &World, settings: &Settings, json: bool) -> Result<u8, Failed> {
     #[derive(Serialize)]
     struct Report {
         schema: u32,
@@ -198,7 +200,7 @@ async fn test_in(world: &World, site: &str, json: bool) -> Result<u8, Failed> {
         return Err(Failed::new(exit::CONFIG, text));
     }
     let now = world.now();
-    let message = sample(site, now);
+    let message = sample(settings, now);
     let sending = world.notifiers.iter().map(|channel| async {
         let sent = tokio::time::timeout(TEST_LIMIT, channel.send(&message, now)).await;
         let (result, text) = match sent {
@@ -222,19 +224,19 @@ async fn test_in(world: &World, site: &str, json: bool) -> Result<u8, Failed> {
 
 const TEST_LIMIT: std::time::Duration = std::time::Duration::from_secs(90);
 
-fn sample(site: &str, now: Timestamp) -> Message {
+fn sample(settings: &Settings, now: Timestamp) -> Message {
     let when = show::clock(now);
     Message {
         id: format!("test{}", now.as_millisecond()),
         at: now,
         // The loudest: every channel takes it, whatever it holds back.
         level: Level::Critical,
-        site: site.to_owned(),
+        site: settings.site.clone(),
         object: "alert".to_owned(),
         condition: "test".to_owned(),
         recovered: false,
         by: None,
-        subject: alerts::letter::subject("TEST", site, "alerts reach you", ""),
+        subject: alerts::letter::subject("TEST", settings, "alerts reach you", ""),
         body: format!(
             "This is a test of {when}: whoever reads it hears of the certificates of this PBX. \
              Nothing is wrong.\n"

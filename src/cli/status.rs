@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use self::lines::{Checked, lingering, mode_line, show_uploads};
 use super::plan::service_step;
-use super::{Context, Failed, alert, exit, show};
+use super::{Context, Failed, alert, exit, identity, show};
 use crate::config::Source;
 use crate::host;
 use crate::policy::plan::{self, Action, ServiceAction, Why, next_service};
@@ -32,6 +32,8 @@ struct Report {
     mode: &'static str,
     now: Timestamp,
     daemon: Option<DaemonRecord>,
+    /// Whether this system may be a copy of another; the same as in `identity show`.
+    identity: identity::Report,
     certificates: Vec<Certificate>,
     services: Vec<Service>,
     /// The last daily check, and when the next one is due.
@@ -135,6 +137,9 @@ pub(super) fn print(context: &Context, json: bool) -> Result<u8, Failed> {
     show::line(&format!("{}   {}", report.site, daemon_line(context, &report, now)));
     if let Some(degraded) = report.daemon.as_ref().and_then(|d| d.degraded.as_ref()) {
         show::warning(&format!("degraded: {degraded}"));
+    }
+    if let Some(line) = report.identity.line(now) {
+        show::warning(&line);
     }
     show::line("");
     let rows = report.certificates.iter().map(|c| {
@@ -258,6 +263,7 @@ fn report(context: &Context, world: &World, now: Timestamp) -> Result<Report, Fa
         },
         now,
         daemon: context.store.daemon_record()?,
+        identity: identity::report(world, &context.store),
         certificates: certificates(context, world, now)?,
         services,
         check: Checked::of(context, &seed, now)?,

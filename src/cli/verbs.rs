@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::alert::AlertVerb;
+use super::identity::IdentityVerb;
 
 /// Keeps the TLS certificates of a telephone system valid, live and trusted.
 #[derive(Debug, Parser)]
@@ -206,6 +207,11 @@ pub(super) enum Verb {
     Alert {
         #[command(subcommand)]
         what: AlertVerb,
+    },
+    /// Whether this system may be a copy of another, and what you say to that
+    Identity {
+        #[command(subcommand)]
+        what: IdentityVerb,
     },
     /// Print completions for a shell
     Completions {

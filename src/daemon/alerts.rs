@@ -10,8 +10,8 @@ use super::post::Sent;
 use super::{Daemon, check};
 use crate::config::file::Problems;
 use crate::policy::alerts::{self, Seen, Settings, post};
-use crate::policy::health;
 use crate::policy::schedule::{HOUR, MINUTE, after, holds_until};
+use crate::policy::{health, identity};
 use crate::state::{Condition, Finding, Severity};
 
 /// What is wrong with the daemon itself, and when alerts were last thought about.
@@ -58,7 +58,9 @@ impl Daemon<'_> {
 
     fn decide(&mut self, now: Timestamp) {
         self.faults.changed_at = None;
-        let findings = self.everything_wrong(now);
+        let identity = self.now.world.identity(self.store);
+        let mut findings = self.everything_wrong(now);
+        findings.extend(identity::finding(&identity));
         let unseen: BTreeSet<String> = self
             .due
             .keys()
@@ -75,7 +77,9 @@ impl Daemon<'_> {
             unseen_conditions: &unseen_conditions,
             trusted,
         };
+        let possible_copy = identity.copy().is_some();
         let settings = Settings::of(&self.now.config, TimeZone::system());
+        let settings = Settings { possible_copy, ..settings };
         let wake = std::cell::Cell::new(None);
         self.post.change(
             self.store,
@@ -153,6 +157,10 @@ impl Daemon<'_> {
             return;
         }
         self.faults.beat_at = Some(now);
+        // The original may be dead: a copy must not vouch for it.
+        if self.now.world.identity(self.store).copy().is_some() {
+            return;
+        }
         let worst = alerts::loudest(
             &self.post.log,
             &Settings::of(&self.now.config, TimeZone::system()),

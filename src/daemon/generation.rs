@@ -15,9 +15,26 @@ pub(super) struct Generation {
     pub(super) config: Config,
     pub(super) world: World,
     pub(super) degraded: Option<String>,
+    /// This is a copy for trying things out.
+    pub(super) laboratory: bool,
 }
 
 impl Daemon<'_> {
+    /// A person may have said that this is a laboratory from now on, or none any more.
+    pub(super) fn follow_identity(&mut self) {
+        match (self.now.laboratory, is_laboratory(self.store)) {
+            // Also while the configuration on disk is broken: it must not go on ordering.
+            (false, true) => {
+                let (config, degraded) = (self.now.config.clone(), self.now.degraded.clone());
+                let start = Start { config, warnings: Vec::new(), degraded };
+                self.now = generation(start, self.store, self.build);
+                tracing::warn!("this is a laboratory from now on: nothing is ordered or alerted");
+            }
+            (true, false) => self.reload(),
+            _ => {}
+        }
+    }
+
     /// SIGHUP: a sound configuration is taken, a broken one refused with its problems in the log.
     pub(super) fn reload(&mut self) {
         notify(&[sd_notify::NotifyState::Reloading]);
@@ -57,7 +74,11 @@ pub(super) fn generation(
     store: &Store,
     build: &dyn Fn(&Config, &Store) -> World,
 ) -> Rc<Generation> {
-    let Start { config, warnings, degraded } = start;
+    let Start { mut config, warnings, degraded } = start;
+    let laboratory = is_laboratory(store);
+    if laboratory {
+        config.make_laboratory();
+    }
     let world = build(&config, store);
     for warning in &warnings {
         tracing::warn!("{warning}");
@@ -67,5 +88,10 @@ pub(super) fn generation(
     } else if let Err(error) = file::remember_accepted(&config, world.now()) {
         tracing::warn!("{}", crate::deploy::chain_of(&error));
     }
-    Rc::new(Generation { config, world, degraded })
+    Rc::new(Generation { config, world, degraded, laboratory })
+}
+
+/// Whether a person said that this is a copy for trying things out.
+fn is_laboratory(store: &Store) -> bool {
+    store.identity().is_ok_and(|identity| identity.laboratory.is_some())
 }

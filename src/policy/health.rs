@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::alerts::{Settings, ignored};
 use crate::state::alert::Level;
 use crate::state::alert::log::AlertLog;
-use crate::state::check::{CheckReport, Item, Verdict};
+use crate::state::check::{CheckReport, Item, Topic, Verdict};
 use crate::state::{Condition, Finding, SCHEMA, Severity};
 
 /// One report from everything that was found: worst first, with since when each answer has been
@@ -106,12 +106,19 @@ pub fn findings(report: &CheckReport) -> Vec<Finding> {
 /// What could not be seen: what was wrong there before still stands. Not where nobody asks: what
 /// cannot be seen on a host ever would keep everything beside it wrong for ever.
 pub fn unseen(report: &CheckReport) -> BTreeSet<(String, Condition)> {
-    let unseen = |item: &&Item| item.verdict == Verdict::Unknown && item.counts;
+    // Whether this is a copy is looked at whenever alerts are decided, and by nobody else.
+    let unseen = |item: &&Item| {
+        item.verdict == Verdict::Unknown && item.counts && item.topic != Topic::Duplicate
+    };
     let unseen = report.items.iter().filter(unseen);
     unseen.filter_map(|item| Some((item.object.clone(), item.topic.condition()?))).collect()
 }
 
 fn finding(item: &Item) -> Option<Finding> {
+    // Told as soon as it is seen: nobody is to wait for a check, or to hear of it after the answer.
+    if item.topic == Topic::Duplicate {
+        return None;
+    }
     let condition = item.topic.condition()?;
     let severity = severity(item.verdict).filter(|_| item.counts)?;
     let title = title(item, condition);

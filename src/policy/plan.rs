@@ -6,6 +6,7 @@
 
 mod certificate;
 mod clock;
+mod copied;
 mod manual;
 mod mode;
 mod service;
@@ -144,6 +145,8 @@ pub enum Why {
     Calm(String),
     /// The clock cannot be trusted.
     Clock(String),
+    /// This may be a copy of another system: a person has to say.
+    Copy(String),
     /// Clients will stumble over it, and `strict-lint` is set.
     Lint(String),
     /// Nothing is due.
@@ -197,6 +200,7 @@ impl fmt::Display for Why {
             | Self::Budget(text)
             | Self::Calm(text)
             | Self::Clock(text)
+            | Self::Copy(text)
             | Self::Lint(text)
             | Self::NotDue(text)
             | Self::Held(text)

@@ -10,7 +10,7 @@ use crate::config::{CertSpec, Mode, Source};
 use crate::deploy;
 use crate::policy::findings::{self, About, Using};
 use crate::policy::plan::{self, Action, Wait, Why};
-use crate::policy::{remember, schedule};
+use crate::policy::{identity, remember, schedule};
 use crate::state::{Finding, Goal, Observed};
 use crate::store::CertificateWriter;
 
@@ -191,7 +191,18 @@ impl Reconciler<'_> {
             if proved.is_none() { self.foreign_in_service(spec, now)? } else { None };
         let state = store.state()?;
         let unreachable = spec.source == Source::Auto && state.mode.is_manual();
-        Ok(Observed { newest, state, order, ledger, time, unreachable, foreign_in_service })
+        let identity = self.world.identity(self.store);
+        let possible_copy = identity.copy().map(|question| identity::changed(&question.marks));
+        Ok(Observed {
+            newest,
+            state,
+            order,
+            ledger,
+            time,
+            unreachable,
+            foreign_in_service,
+            possible_copy,
+        })
     }
 
     /// What is wrong with a certificate, judged by what its services serve.

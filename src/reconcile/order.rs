@@ -7,20 +7,21 @@ use crate::cert::bundle::{Bundle, PrivateKey};
 use crate::config::{CertSpec, IssuerSpec};
 use crate::policy::plan::{self, Reason};
 use crate::policy::remember;
+use crate::state::identity::HintKind;
 use crate::state::{
     CertState, Failure, FailureClass, Goal, LedgerEntry, LedgerEvent, OrderJournal, Stage,
 };
 use crate::store::CertificateWriter;
 
 impl Reconciler<'_> {
-    /// The order that is under way, if it is for what is wanted now; else a new one.
+    /// The order that is under way, if it is for what is wanted now; else a new one, and `true`.
     pub(super) async fn order(
         &self,
         writer: &CertificateWriter,
         spec: &CertSpec,
         goal: Goal,
         replaces: Option<String>,
-    ) -> Result<OrderJournal, Error> {
+    ) -> Result<(OrderJournal, bool), Error> {
         let Some(issuer) = self.issuer(spec) else {
             return Err(Error::NoIssuer(spec.name.clone()));
         };
@@ -29,7 +30,7 @@ impl Reconciler<'_> {
         let store = self.store.certificate(&spec.name)?;
         if let (Some(order), Some(seen)) = (store.order()?, store.order_seen()?) {
             if plan::resumes(&seen, &asked, goal, now) {
-                return Ok(order);
+                return Ok((order, false));
             }
             self.drop_order(writer, spec, &order)?;
         }
@@ -45,7 +46,7 @@ impl Reconciler<'_> {
             stage: Stage::New,
         };
         writer.remember_order(&order)?;
-        Ok(order)
+        Ok((order, true))
     }
 
     /// RSA takes up to seconds.
@@ -126,12 +127,13 @@ impl Reconciler<'_> {
         }
     }
 
-    /// Steps the order to its end, each step remembered before the next; returns what failed.
+    /// Steps the order to its end, each step remembered before the next; returns what failed. One
+    /// that is not new may have been sent before, by a process that did not live to hear of it.
     pub(super) async fn drive(
         &self,
         writer: &CertificateWriter,
         spec: &CertSpec,
-        mut order: OrderJournal,
+        (mut order, is_new): (OrderJournal, bool),
         reason: &Reason,
         exempt: bool,
     ) -> Result<Option<String>, Error> {
@@ -172,6 +174,7 @@ impl Reconciler<'_> {
             let now = self.world.now();
             match authority.step(&order, account.as_ref(), now).await {
                 Ok(AcmeStep::Account(made)) => {
+                    self.hear_account(spec, account.as_ref(), &made);
                     // Another certificate may have made one meanwhile: one is enough.
                     let shared = self.store.issuer(&issuer)?;
                     account = Some(shared.remember_account(goal, account.as_ref(), &made, now)?);
@@ -181,8 +184,16 @@ impl Reconciler<'_> {
                     let left = std::mem::replace(&mut order.stage, stage);
                     writer.remember_order(&order)?;
                     self.retract(&*authority, &left);
+                    if is_new {
+                        self.hear_ready(spec, &order, &left)?;
+                    }
                 }
-                Err(acme::Error::ReplacesRefused { detail }) if order.replaces.is_some() => {
+                Err(acme::Error::ReplacesRefused { detail, already })
+                    if order.replaces.is_some() =>
+                {
+                    if already && is_new {
+                        self.hear(spec, HintKind::AlreadyReplaced);
+                    }
                     self.tell(spec, "without-replaces", &detail, None)?;
                     let mut state = self.store.certificate(&spec.name)?.state()?;
                     state.without_replaces = order.replaces.take();

@@ -114,6 +114,29 @@ impl IssuerStore {
         Ok(account.clone())
     }
 
+    /// Moves the accounts aside: they stay valid at the CA, since another system has them, and the
+    /// next order makes one of its own. What the issuer gave stays remembered: its limits count
+    /// names, not accounts. Returns how many there were.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be moved.
+    pub fn leave_accounts(&self, now: Timestamp) -> Result<usize, Error> {
+        let _lock = self.lock()?;
+        let mut left = 0;
+        for goal in [Goal::Certificate, Goal::Rehearsal] {
+            let path = self.account_file(goal);
+            let mut aside = path.clone().into_os_string();
+            aside.push(format!(".left-{}", now.as_second()));
+            match fs::move_new(&path, aside.as_ref()) {
+                Ok(()) => left += 1,
+                Err(error) if error.is_missing() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(left)
+    }
+
     /// What the issuer gave and refused lately. A damaged ledger is moved aside and rebuilt with
     /// the budget taken as spent for an hour; in a read-only store it only reads so.
     ///

@@ -87,7 +87,7 @@ impl Store {
     /// When it can be neither read nor made; [`Error::ReadOnly`] when there is none yet in a store
     /// that is opened for reading only.
     pub fn instance_key(&self) -> Result<Zeroizing<[u8; 32]>, Error> {
-        let path = self.node().join("instance.key");
+        let path = self.instance_key_file();
         let read = || -> Result<Option<[u8; 32]>, Error> {
             let bytes = fs::read_if_there(&path, 1024)?.map(Zeroizing::new);
             Ok(bytes.and_then(|bytes| bytes.as_slice().try_into().ok()))
@@ -99,11 +99,31 @@ impl Store {
         if let Some(key) = read()? {
             return Ok(Zeroizing::new(key));
         }
+        self.make_instance_key()
+    }
+
+    /// Makes another instance key: this installation is a copy of the one that had the old one.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made; the old one stays.
+    pub fn renew_instance_key(&self) -> Result<(), Error> {
+        let _lock = self.lock_node()?;
+        self.make_instance_key().map(|_| ())
+    }
+
+    /// Only under the node's lock.
+    fn make_instance_key(&self) -> Result<Zeroizing<[u8; 32]>, Error> {
+        let path = self.instance_key_file();
         let mut key = Zeroizing::new([0; 32]);
         aws_lc_rs::rand::fill(key.as_mut_slice())
             .map_err(|_| Error::Random { path: path.clone() })?;
         fs::replace(&path, key.as_slice(), PRIVATE_FILE, Owner::default())?;
         Ok(key)
+    }
+
+    fn instance_key_file(&self) -> PathBuf {
+        self.node().join("instance.key")
     }
 
     /// Where challenge answers lie: whoever owns the port gives everybody's.

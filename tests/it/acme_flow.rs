@@ -552,7 +552,7 @@ async fn a_replacement_is_named_where_renewal_information_is_offered() {
     // A second time the CA refuses it, and it is ordered on its own.
     order.stage = Stage::New;
     let error = host.drive(&mut order).await.unwrap_err();
-    let Error::ReplacesRefused { detail } = &error else { panic!("{error}") };
+    let Error::ReplacesRefused { detail, .. } = &error else { panic!("{error}") };
     assert_eq!(detail, "replaced before");
     assert!(error.keeps_order());
     order.replaces = None;

@@ -504,7 +504,7 @@ async fn without_its_list_nobody_knows_whether_a_certificate_was_revoked() {
 #[tokio::test]
 async fn no_certificate_sends_us_to_an_address_that_is_not_public() {
     let mut lab = lab().await;
-    lab.world.surroundings.may_fetch = pbxcert::http::public::is_public;
+    lab.world.may_fetch = pbxcert::http::public::is_public;
     let web = Web::start().await;
     let company = Company { list: Some(web.url.clone()), ..Company::new(&lab, DAY * 1000) };
     bring(&lab, &company.leaf(&lab, 7, &["pbx.test"], 90)).await;
@@ -715,7 +715,7 @@ fn listens(lab: &Lab, addresses: &[SocketAddr]) {
             4700 + n
         ));
     }
-    std::fs::write(lab.world.surroundings.root.join("proc/net/tcp"), table).unwrap();
+    std::fs::write(lab.world.root.join("proc/net/tcp"), table).unwrap();
 }
 
 #[tokio::test]
@@ -732,7 +732,7 @@ async fn a_listener_that_nobody_looks_after_is_told_with_its_end() {
     let foreign = SocketAddr::from(([127, 0, 0, 1], other.port));
     listens(&lab, &[own, foreign, plain.local_addr().unwrap()]);
     // Its holder, in the kernel's words.
-    let process = lab.world.surroundings.root.join("proc/812");
+    let process = lab.world.root.join("proc/812");
     std::fs::create_dir_all(process.join("fd")).unwrap();
     std::fs::write(process.join("comm"), "vendor-web\n").unwrap();
     std::os::unix::fs::symlink("socket:[4701]", process.join("fd/7")).unwrap();
@@ -744,7 +744,7 @@ async fn a_listener_that_nobody_looks_after_is_told_with_its_end() {
     expect(&lab, Topic::Unmanaged, Verdict::Warning, "(in 4 days)").await;
     other.lie(&company.leaf(&lab, 7, &["phone.test"], 60));
     expect(&lab, Topic::Unmanaged, Verdict::Ok, "not managed").await;
-    std::fs::remove_file(lab.world.surroundings.root.join("proc/net/tcp")).unwrap();
+    std::fs::remove_file(lab.world.root.join("proc/net/tcp")).unwrap();
     expect(&lab, Topic::Unmanaged, Verdict::Unknown, "cannot be seen").await;
 }
 
@@ -763,7 +763,7 @@ fn enable(root: &Path, unit: &str) {
 async fn certbot_that_renews_our_name_is_told_with_what_switches_it_off() {
     let lab = lab().await;
     let company = Company::new(&lab, DAY * 1000);
-    let root = lab.world.surroundings.root.clone();
+    let root = lab.world.root.clone();
     expect(&lab, Topic::OtherClient, Verdict::Ok, "no other program").await;
     let pem = company.leaf(&lab, 9, &["pbx.test"], 60).cert_pem();
     write(root.join("etc/letsencrypt/archive/shop/cert1.pem"), &pem);
@@ -785,7 +785,7 @@ async fn every_other_client_that_is_known_is_found() {
     let lab = lab().await;
     let company = Company::new(&lab, DAY * 1000);
     let pem = company.leaf(&lab, 9, &["pbx.test"], 60).cert_pem();
-    let root = lab.world.surroundings.root.clone();
+    let root = lab.world.root.clone();
     let cron = "0 3 * * * root \"/root/.acme.sh\"/acme.sh --cron\n";
     write(root.join("var/spool/cron/crontabs/root"), cron);
     write(

@@ -155,8 +155,14 @@ impl Host {
 
     /// Starts `run`; its log is in [`Self::log`].
     pub fn start_daemon(&self) -> Server {
+        self.start_daemon_with(&[])
+    }
+
+    /// The same with variables in its environment.
+    pub fn start_daemon_with(&self, variables: &[(&str, String)]) -> Server {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pbxcert"));
         command.arg("run").env_clear().env("PBXCERT_CONFIG", self.config_file());
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         Server::start("pbxcert", &mut command, &self.log_file(), || true).unwrap()
     }
 

@@ -23,7 +23,7 @@ use pbxcert::service::{HookEvent, HookReloader, Reloader};
 use pbxcert::state::check::CheckReport;
 use pbxcert::state::{Account, Ari, Goal, OrderJournal, ServiceState, Stage, Time};
 use pbxcert::store::Store;
-use pbxcert::world::{Surroundings, World};
+use pbxcert::world::World;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer};
@@ -99,6 +99,7 @@ impl Lab {
         let clock_in_world: Arc<dyn Clock> = clock.clone();
         let world = World {
             clock: clock_in_world,
+            root: empty_host(&dir.path().join("root")),
             time: Rc::new(|newest| Time {
                 trusted: true,
                 floor: newest.unwrap_or(Timestamp::UNIX_EPOCH),
@@ -114,7 +115,7 @@ impl Lab {
             notifiers: Vec::new(),
             heartbeat: None,
             beat: std::time::Duration::from_secs(3600),
-            surroundings: empty_surroundings(&dir.path().join("root")),
+            may_fetch: |ip| ip.is_loopback(),
         };
         Self { dir, clock, ca, service: lab_service, store, config, world }
     }
@@ -207,10 +208,10 @@ impl Lab {
 }
 
 /// A host where nobody else is, and nothing listens.
-fn empty_surroundings(root: &Path) -> Surroundings {
+fn empty_host(root: &Path) -> PathBuf {
     std::fs::create_dir_all(root.join("proc/net")).unwrap();
     std::fs::write(root.join("proc/net/tcp"), "  sl  local_address rem_address   st\n").unwrap();
-    Surroundings { root: root.to_owned(), may_fetch: |ip| ip.is_loopback() }
+    root.to_owned()
 }
 
 /// A clock that stands still until it is moved.

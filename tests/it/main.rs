@@ -18,6 +18,7 @@ mod drop_folder;
 mod habits;
 mod host;
 mod hostile;
+mod identity;
 mod lab;
 mod licences;
 mod line;

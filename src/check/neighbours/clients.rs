@@ -27,7 +27,7 @@ struct Theirs {
 
 /// An item for each, or one that says that there is none.
 pub(super) fn items(checker: &Checker<'_>) -> Vec<Item> {
-    let root = &checker.world.surroundings.root;
+    let root = &checker.world.root;
     let theirs = found(root);
     let mut items = Vec::new();
     for spec in &checker.config.certificates {

@@ -19,7 +19,7 @@ use crate::state::check::{Item, Topic, Verdict};
 
 /// An item for each, or one that says that there is none.
 pub(super) async fn items(checker: &Checker<'_>, now: Timestamp) -> Vec<Item> {
-    let root = &checker.world.surroundings.root;
+    let root = &checker.world.root;
     let listening = match holder::listening(root) {
         Ok(listening) => listening,
         Err(error) => {

@@ -45,7 +45,7 @@ pub(super) fn judged(name: &str, pass: Pass, up_to_date: bool) -> (Line, u8) {
     let (result, code, text) = match (&pass.failed, &pass.wait.why) {
         (Some(failed), Why::Budget(_)) => ("failed", exit::LATER, failed.clone()),
         (Some(failed), _) => ("failed", exit::FAILED, failed.clone()),
-        (None, why @ (Why::BackOff(_) | Why::Budget(_) | Why::Clock(_))) => {
+        (None, why @ (Why::BackOff(_) | Why::Budget(_) | Why::Clock(_) | Why::Copy(_))) => {
             ("waits", exit::LATER, why.to_string())
         }
         (None, why) if !up_to_date => ("waits", exit::LATER, why.to_string()),

@@ -59,7 +59,7 @@ pub fn write(drafts: &[Draft], settings: &Settings, now: Timestamp) -> Message {
         condition: "digest".to_owned(),
         recovered: open.is_empty(),
         by,
-        subject: letter::subject(word, &settings.site, &format!("{what}{by_when}"), ""),
+        subject: letter::subject(word, settings, &format!("{what}{by_when}"), ""),
         body,
         attachments: letters.into_iter().flat_map(|letter| letter.attachments).take(9).collect(),
     }

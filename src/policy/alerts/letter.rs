@@ -67,15 +67,21 @@ pub fn write(draft: &Draft, settings: &Settings, now: Timestamp) -> Message {
         condition: draft.condition.to_string(),
         recovered: draft.finding.is_none(),
         by: draft.finding.as_ref().and_then(|finding| finding.by),
-        subject: subject(word, &settings.site, &what, &by_when),
+        subject: subject(word, settings, &what, &by_when),
         body,
         attachments: draft.finding.iter().flat_map(attachments).collect(),
     }
 }
 
 /// `LEVEL site: what, by when`: what gives way when there is not enough room.
-pub fn subject(word: &str, site: &str, what: &str, by_when: &str) -> String {
-    let mut site = clean(site, SUBJECT / 2);
+///
+/// What may be a copy is no witness of the site: whoever reads has to know which of two speaks.
+pub fn subject(word: &str, settings: &Settings, what: &str, by_when: &str) -> String {
+    let shown = |most: usize| match settings.possible_copy {
+        true => format!("[possible copy of {}]", clean(&settings.site, most / 2)),
+        false => clean(&settings.site, most),
+    };
+    let mut site = shown(SUBJECT / 2);
     let (what, by_when) = (clean(what, SUBJECT), clean(by_when, SUBJECT));
     let room = |site: &str, by_when: &str| {
         SUBJECT.saturating_sub(
@@ -83,7 +89,7 @@ pub fn subject(word: &str, site: &str, what: &str, by_when: &str) -> String {
         )
     };
     if room(&site, &by_when) < SHORTEST_WHAT.min(what.chars().count()) {
-        site = clean(&site, SHORT_SITE);
+        site = shown(SHORT_SITE);
     }
     let room = room(&site, &by_when);
     let what = if what.chars().count() > room { shortened(&what, room) } else { what };

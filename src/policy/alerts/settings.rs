@@ -14,6 +14,8 @@ use crate::state::alert::log::AlertLog;
 pub struct Settings {
     /// Whose PBX.
     pub site: String,
+    /// It may be a copy of that, and every subject says so.
+    pub possible_copy: bool,
     /// The zone of its clocks.
     pub zone: TimeZone,
     /// Hours in which warnings wait.
@@ -27,6 +29,7 @@ impl Settings {
     pub fn of(config: &Config, zone: TimeZone) -> Self {
         Self {
             site: config.site.clone(),
+            possible_copy: false,
             zone,
             quiet: config.alerts.quiet,
             ignored: config.ignored.clone(),

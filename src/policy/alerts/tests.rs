@@ -21,6 +21,7 @@ pub(super) fn berlin() -> TimeZone {
 
 pub(super) fn settings() -> Settings {
     Settings {
+        possible_copy: false,
         site: "0142 Hotel Post".to_owned(),
         zone: berlin(),
         quiet: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::clock::clock;
-use super::{Action, Reason, Wait, Why, manual, mode};
+use super::{Action, Reason, Wait, Why, copied, manual, mode};
 use crate::cert::Identifier;
 use crate::config::{CertSpec, IssuerSpec, Source};
 use crate::policy::budget::{self, Order};
@@ -56,7 +56,7 @@ pub fn next(
     if let Some(wait) = clock(seen.time, now) {
         return Action::Wait(wait);
     }
-    match at_the_ca(spec, issuer, seen, seed, now) {
+    match copied::hold_back(seen, at_the_ca(spec, issuer, seen, seed, now), now) {
         // A try at the CA comes first: a placeholder is for the time between two of them.
         Action::Wait(wait) if spec.source == Source::Auto && seen.unreachable => {
             manual::stand_in(spec, seen, wait, now)

@@ -22,6 +22,7 @@ const SNAPSHOT: &str = include_str!("letters.txt");
 
 fn settings() -> Settings {
     Settings {
+        possible_copy: false,
         site: "0142 Hotel Post".to_owned(),
         zone: TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap(),
         quiet: None,
@@ -396,9 +397,11 @@ fn a_subject_has_80_characters_and_says_what_and_by_when() {
         let site = subject.contains(" 0142 Hotel Post: ");
         assert!(site, "{kind}: {subject}");
     }
+    let site = "A house with a name that is longer than any subject has room for";
+    let settings = Settings { site: site.to_owned(), ..settings() };
     let subject = subject(
         "CRITICAL",
-        "A house with a name that is longer than any subject has room for",
+        &settings,
         "no renewal of a-very-long-name.with-many-labels.hotelpost.example",
         ", ends Sat 12 Dec (11 days)",
     );

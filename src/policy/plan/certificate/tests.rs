@@ -55,6 +55,33 @@ fn a_missing_certificate_is_ordered_at_once() {
 }
 
 #[test]
+fn what_may_be_a_copy_orders_nothing_while_more_than_a_sixth_is_left_and_then_all_the_same() {
+    let copied = |now| {
+        let seen = held(now);
+        Observed { possible_copy: Some("the board changed".to_owned()), ..seen }
+    };
+    for now in [day(61.0), day(70.0), day(74.9)] {
+        assert!(matches!(step(&held(now), now), Action::Issue { .. }));
+        let wait = waits(step(&copied(now), now));
+        assert_eq!(wait.until, Some(day(75.0)));
+        let Why::Copy(text) = &wait.why else { panic!("{wait:?}") };
+        assert!(text.contains("pbxcert identity keep") && text.contains("identity new --lab"));
+    }
+    assert!(matches!(step(&copied(day(75.1)), day(75.1)), Action::Issue { .. }));
+    // Neither an order under way, which the other has too, nor a person's wish goes on.
+    let now = day(20.0);
+    let mut seen = copied(now);
+    seen.state.forced_at = Some(now);
+    assert!(matches!(waits(step(&seen, now)).why, Why::Copy(_)));
+    seen.order = Some(under_way(day(19.0)));
+    assert!(matches!(waits(step(&seen, now)).why, Why::Copy(_)));
+    // Before anything is due it waits as ever, and without a certificate nothing is held up.
+    assert!(matches!(waits(step(&copied(day(10.0)), day(10.0))).why, Why::NotDue(_)));
+    let nothing = Observed { possible_copy: Some(String::new()), ..Observed::default() };
+    assert_eq!(step(&nothing, at(0)), issue(Reason::Missing));
+}
+
+#[test]
 fn a_certificate_of_90_days_is_due_on_day_60_and_not_before() {
     let wait = waits(step(&held(day(59.0)), day(59.0)));
     assert!(wait.until.unwrap() <= day(59.25), "the CA is asked every 6 hours: {wait:?}");

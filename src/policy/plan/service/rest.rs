@@ -45,7 +45,8 @@ pub(super) fn joined(mut waits: Vec<Wait>, look_at: Option<Timestamp>, seen: &Se
         Why::BackOff(_) => 4,
         Why::After(_) => 5,
         Why::Calm(_) => 6,
-        Why::Clock(_) => 7,
+        // Certificates wait for that, services never do.
+        Why::Clock(_) | Why::Copy(_) => 7,
         Why::Quiet => 8,
         Why::NotDue(_) => 9,
         Why::NoCertificate => 10,
