@@ -37,6 +37,7 @@
 //!  1   config     validated and final
 //!  0   cert       identifiers, leaf facts, bundles, keys
 //!      clock      trait Clock
+//!      minisign   signatures of documents, made and checked
 //!      fs         atomic replace, exchange, kernel locks, opening without following links
 //! ```
 //!
@@ -75,6 +76,7 @@ pub mod fs;
 pub mod hook;
 pub mod host;
 pub mod http;
+pub mod minisign;
 pub mod policy;
 pub mod probe;
 pub mod reconcile;
