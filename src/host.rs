@@ -1,6 +1,8 @@
-//! Facts of this machine: its clock, what it has left, and processes that a reload left behind.
+//! Facts of this machine: its clock, its network, what it has left, and processes that a reload left
+//! behind.
 
 mod load;
+pub mod network;
 mod workers;
 
 use std::path::Path;

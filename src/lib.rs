@@ -25,6 +25,7 @@
 //!      alert      trait Notifier; one file per channel
 //!      confine    uploads taken apart in a child that can do nothing but answer
 //!      feed       intermediates by AIA, lists of revoked certificates: fetched, bounded
+//!      discover   what is installed here, in which version; updates that wait
 //!      host       facts of this machine: clock synchronisation, load, disks, old workers
 //!      watch      file events -> debounced wake; says only "look again"
 //!  4   hook       run one executable: environment in, time limit, exit code and output out
@@ -69,6 +70,7 @@ pub mod config;
 pub mod confine;
 pub mod daemon;
 pub mod deploy;
+pub mod discover;
 pub mod dns;
 pub mod evidence;
 pub mod feed;
