@@ -24,7 +24,7 @@
 //!      probe      trait Prober: TLS handshake -> Served
 //!      alert      trait Notifier; one file per channel
 //!      confine    uploads taken apart in a child that can do nothing but answer
-//!      feed       intermediates by AIA, lists of revoked certificates: fetched, bounded
+//!      feed       intermediates by AIA, lists of revoked certificates, advisories: fetched, bounded
 //!      discover   what is installed here, in which version; updates that wait
 //!      host       facts of this machine: clock synchronisation, load, disks, old workers
 //!      watch      file events -> debounced wake; says only "look again"

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use super::advisories::AdvisoryVerb;
 use super::alert::AlertVerb;
 
 /// Keeps the TLS certificates of a telephone system valid, live and trusted.
@@ -206,6 +207,11 @@ pub(super) enum Verb {
     Alert {
         #[command(subcommand)]
         what: AlertVerb,
+    },
+    /// Documents of known security issues: for whoever publishes them, and whoever reads them
+    Advisories {
+        #[command(subcommand)]
+        what: AdvisoryVerb,
     },
     /// Print completions for a shell
     Completions {
