@@ -1,6 +1,7 @@
 //! The verbs; the only place that prints.
 
 mod act;
+mod advisories;
 mod alert;
 mod check;
 mod csr;
@@ -122,6 +123,7 @@ fn run_verb(arguments: Arguments) -> Result<u8, Failed> {
             show::line(&service::internal(&arguments));
             Ok(exit::DONE)
         }
+        Verb::Advisories { what } => advisories::run(&path, &what),
         Verb::Validate => validate(&path),
         Verb::Run => watch(path),
         Verb::Status { json } => status::print(&Context::reading(path)?, json),

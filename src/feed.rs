@@ -1,5 +1,7 @@
-//! What is fetched from elsewhere, bounded and checked: intermediates by AIA, lists of revoked
-//! certificates.
+//! What is fetched from elsewhere, bounded: intermediates by AIA, lists of revoked certificates,
+//! advisories.
+
+pub mod advisory;
 
 use std::net::IpAddr;
 use std::time::Duration;

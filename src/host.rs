@@ -1,8 +1,9 @@
-//! Facts of this machine: its clock, by what it is known, what it has left, and processes that a
-//! reload left behind.
+//! Facts of this machine: its clock, its network, by what it is known, what it has left, and processes
+//! that a reload left behind.
 
 mod identity;
 mod load;
+pub mod network;
 mod workers;
 
 use std::path::Path;

@@ -24,7 +24,8 @@
 //!      probe      trait Prober: TLS handshake -> Served
 //!      alert      trait Notifier; one file per channel
 //!      confine    uploads taken apart in a child that can do nothing but answer
-//!      feed       intermediates by AIA, lists of revoked certificates: fetched, bounded
+//!      feed       intermediates by AIA, lists of revoked certificates, advisories: fetched, bounded
+//!      discover   what is installed here, in which version; updates that wait
 //!      host       facts of this machine: clock, load, disks, old workers, identity
 //!      watch      file events -> debounced wake; says only "look again"
 //!  4   hook       run one executable: environment in, time limit, exit code and output out
@@ -37,6 +38,7 @@
 //!  1   config     validated and final
 //!  0   cert       identifiers, leaf facts, bundles, keys
 //!      clock      trait Clock
+//!      minisign   signatures of documents, made and checked
 //!      fs         atomic replace, exchange, kernel locks, opening without following links
 //! ```
 //!
@@ -68,6 +70,7 @@ pub mod config;
 pub mod confine;
 pub mod daemon;
 pub mod deploy;
+pub mod discover;
 pub mod dns;
 pub mod evidence;
 pub mod feed;
@@ -75,6 +78,7 @@ pub mod fs;
 pub mod hook;
 pub mod host;
 pub mod http;
+pub mod minisign;
 pub mod policy;
 pub mod probe;
 pub mod reconcile;

@@ -4,6 +4,10 @@
 //! - [`schedule`]: when a certificate is due, ARI, back-off; random times without randomness.
 //! - [`alerts`]: findings, and what was told before, become the messages that are due.
 //! - [`budget`]: what we allow ourselves to ask of a CA.
+//! - [`advisory`]: known security issues of what is installed, by a signed document.
+//! - [`version`]: which of two versions is the newer one.
+//! - [`offline`]: days on which no source could be reached.
+//! - [`updates`]: security updates that wait.
 //! - [`address`]: which addresses can be reached from the internet.
 //! - [`caa`]: what CAA records say about a CA.
 //! - [`reach`]: whether the CA can reach us, and the mode that follows.
@@ -25,6 +29,7 @@
 //! could have when they were written: [`schedule::holds_until`].
 
 pub mod address;
+pub mod advisory;
 pub mod alerts;
 pub mod budget;
 pub mod caa;
@@ -34,6 +39,7 @@ pub mod findings;
 pub mod health;
 pub mod identity;
 pub mod lint;
+pub mod offline;
 pub mod plan;
 pub mod preflight;
 pub mod reach;
@@ -41,8 +47,10 @@ pub mod remember;
 pub mod schedule;
 pub mod simulate;
 pub mod trust;
+pub mod updates;
 pub mod upload;
 pub mod verdict;
+pub mod version;
 pub mod window;
 pub mod words;
 

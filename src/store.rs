@@ -10,7 +10,7 @@
 //!   node/                            history.jsonl history.1.jsonl instance.key daemon.json
 //!                                    generation challenge/ uploads/<certificate>.json lock
 //!                                    alerts.json outbox/ alerts.lock identity.json identity.lock
-//!                                    crl/<address>.crl
+//!                                    crl/<address>.crl check.json check.lock advisory.json
 //!   drop/<certificate>/              what is uploaded; may be elsewhere
 //! ```
 //!
@@ -25,6 +25,7 @@
 //! from what can be rebuilt. `findings` tell of it for as long as the file lies there. What a newer
 //! pbxcert wrote is [`Error::Newer`], and never written over.
 
+mod advisory;
 mod alerts;
 mod certificate;
 mod check;
@@ -51,6 +52,7 @@ use crate::state::{Condition, Event, Finding, SCHEMA, Severity};
 
 use record::Subject;
 
+pub use advisory::KeptAdvisory;
 pub use alerts::OUTBOX_LIMIT;
 pub use certificate::{CertificateStore, CertificateWriter};
 pub use check::CheckWriter;

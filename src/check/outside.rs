@@ -40,7 +40,18 @@ pub(super) async fn publish(
         let vulnerable = report.items.iter().filter(bad);
         run(checker, hooks.vulnerable.as_deref(), "vulnerable", report, vulnerable).await;
     }
-    let _ = after;
+    let was = before.software.offline.restricted_since.is_some();
+    let is = after.software.offline.restricted_since.is_some();
+    let sources = report.items.iter().filter(|item| item.topic == Topic::Sources);
+    match (was, is) {
+        (false, true) => {
+            run(checker, hooks.restricted.as_deref(), "restricted", report, sources).await;
+        }
+        (true, false) => {
+            run(checker, hooks.restored.as_deref(), "restored", report, sources).await;
+        }
+        _ => {}
+    }
 }
 
 fn is_bad(item: &Item) -> bool {

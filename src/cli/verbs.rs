@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use super::advisories::AdvisoryVerb;
 use super::alert::AlertVerb;
 use super::identity::IdentityVerb;
 
@@ -212,6 +213,11 @@ pub(super) enum Verb {
     Identity {
         #[command(subcommand)]
         what: IdentityVerb,
+    },
+    /// Documents of known security issues: for whoever publishes them, and whoever reads them
+    Advisories {
+        #[command(subcommand)]
+        what: AdvisoryVerb,
     },
     /// Print completions for a shell
     Completions {

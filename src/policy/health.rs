@@ -68,7 +68,7 @@ fn since(item: &Item, before: Option<&CheckReport>, now: Timestamp) -> Timestamp
 }
 
 fn silenced(item: &Item, log: &AlertLog, settings: &Settings, now: Timestamp) -> Option<String> {
-    let condition = item.topic.condition()?;
+    let condition = item.condition()?;
     if item.verdict == Verdict::Ok {
         return None;
     }
@@ -119,7 +119,7 @@ fn finding(item: &Item) -> Option<Finding> {
     if item.topic == Topic::Duplicate {
         return None;
     }
-    let condition = item.topic.condition()?;
+    let condition = item.condition()?;
     let severity = severity(item.verdict).filter(|_| item.counts)?;
     let title = title(item, condition);
     let place = item.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
@@ -142,6 +142,7 @@ fn title(item: &Item, condition: Condition) -> String {
         Condition::Lint => format!("some phones will refuse {object}"),
         Condition::Load => "this machine is too slow for calls".to_owned(),
         Condition::OtherClient => format!("something else renews {object}, too"),
+        Condition::Restricted => "restricted: no source was reached for 14 days".to_owned(),
         Condition::Revoked => format!("{object} was revoked"),
         Condition::Served => format!("{object} does not serve what it should"),
         Condition::Sources => "a source cannot be reached".to_owned(),

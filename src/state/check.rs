@@ -260,6 +260,15 @@ impl Item {
         self
     }
 
+    /// The condition under which people are told of it: that of its topic, but for a source that
+    /// was out of reach for so long that this counts as something else.
+    pub fn condition(&self) -> Option<Condition> {
+        match (self.topic, self.verdict) {
+            (Topic::Sources, Verdict::Critical) => Some(Condition::Restricted),
+            (topic, _) => topic.condition(),
+        }
+    }
+
     /// Whether both answer the same question.
     pub fn is_about_the_same(&self, other: &Self) -> bool {
         (self.topic, &self.object, &self.place) == (other.topic, &other.object, &other.place)

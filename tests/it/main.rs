@@ -10,6 +10,7 @@ mod ca;
 mod calm;
 mod check_certificates;
 mod check_host;
+mod check_software;
 mod confine;
 mod crash;
 mod daemon;
