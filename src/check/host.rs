@@ -1,6 +1,6 @@
 //! Processor, memory, disk and clock of this host.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;

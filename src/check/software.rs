@@ -23,7 +23,7 @@ pub(super) async fn items(
     memory: &mut SoftwareMemory,
     now: Timestamp,
 ) -> Vec<Item> {
-    let root = checker.world.surroundings.root.clone();
+    let root = checker.world.root.clone();
     let read = tokio::task::spawn_blocking(move || System::read(&root));
     let (documents, system) = tokio::join!(gather(checker, memory, now), read);
     count(checker, memory, &documents, now);
@@ -33,10 +33,8 @@ pub(super) async fn items(
         items.push(updates::item(&waiting, checker.config.check.offline, now));
         return items;
     };
-    let (found, waiting) = tokio::join!(
-        issues(checker, &system, &documents),
-        system.updates(&checker.world.surroundings.root)
-    );
+    let (found, waiting) =
+        tokio::join!(issues(checker, &system, &documents), system.updates(&checker.world.root));
     items.extend(found);
     items.push(updates::item(&waiting, checker.config.check.offline, now));
     items.push(Item::not_asked(
@@ -66,7 +64,7 @@ fn count(
     };
     // What the configuration says of the clock is no proof.
     let trusted = (checker.world.time)(None).trusted && !checker.config.unsynchronised;
-    let moment = Moment { at: now, trusted, boot: network::boot(&checker.world.surroundings.root) };
+    let moment = Moment { at: now, trusted, boot: network::boot(&checker.world.root) };
     // Grace first: a day on which it is there does not count any more.
     let grace = documents.best.as_ref().and_then(|best| best.document.grace.as_ref());
     if let Some(grace) = grace {
@@ -120,8 +118,7 @@ async fn issues(checker: &Checker<'_>, system: &System, documents: &Documents) -
     };
     let more: BTreeSet<String> =
         best.document.items.iter().map(|item| item.product.clone()).collect();
-    let installed =
-        system.installed(&checker.world.surroundings.root, &checker.config.services, &more).await;
+    let installed = system.installed(&checker.world.root, &checker.config.services, &more).await;
     let mut items = vec![head];
     items.extend(advisory::judge(&best.document, &installed, &system.release));
     items

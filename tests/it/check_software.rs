@@ -55,8 +55,7 @@ impl Stand {
         })
         .await;
         let mut stand = Self { lab, server, key, sequence: 0, up: 1000 };
-        stand.lab.world.surroundings.root =
-            stand.lab.dir.path().canonicalize().unwrap().join("root");
+        stand.lab.world.root = stand.lab.dir.path().canonicalize().unwrap().join("root");
         stand.file("etc/os-release", "ID=debian\nVERSION_ID=\"12\"\n");
         stand.file("proc/sys/kernel/random/boot_id", "5f9f6d3c-one-boot\n");
         stand.network(true);
@@ -65,7 +64,7 @@ impl Stand {
     }
 
     fn root(&self) -> &Path {
-        &self.lab.world.surroundings.root
+        &self.lab.world.root
     }
 
     fn file(&self, name: &str, text: &str) {

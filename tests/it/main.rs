@@ -8,6 +8,7 @@ mod alert_road;
 mod alerts;
 mod ca;
 mod calm;
+mod check;
 mod check_certificates;
 mod check_host;
 mod check_software;

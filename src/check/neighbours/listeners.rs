@@ -129,6 +129,8 @@ fn endpoint(address: SocketAddr) -> Endpoint {
         key: None,
         certificate: String::new(),
         timeout: LIMIT,
+        kind: None,
+        usual: false,
     }
 }
 

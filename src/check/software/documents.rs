@@ -96,7 +96,7 @@ async fn ask(checker: &Checker<'_>, judge: &Judge) -> (Heard, Option<Best>) {
     let Some(url) = spec.advisories.url.as_ref().filter(|_| !spec.offline) else {
         return (Heard::NoNetwork, None);
     };
-    if !network::is_up(&checker.world.surroundings.root) {
+    if !network::is_up(&checker.world.root) {
         return (Heard::NoNetwork, None);
     }
     let mut tries = 0;

@@ -1,0 +1,191 @@
+//! The daily check as people, monitoring and other programs meet it: the verb, its JSON and schema,
+//! the metrics file, the hooks, `status`, and the daemon that runs it by itself.
+
+use serde_json::Value;
+
+use crate::host::{Host, LIMIT, until};
+
+/// Asserts that this is what the published schema says.
+fn fits_the_schema(report: &Value) {
+    let schema: Value =
+        serde_json::from_str(include_str!("../../config/check.schema.json")).unwrap();
+    let mut compiler = boon::Compiler::new();
+    compiler.enable_format_assertions();
+    compiler.add_resource("check.schema.json", schema).unwrap();
+    let mut schemas = boon::Schemas::new();
+    let schema = compiler.compile("check.schema.json", &mut schemas).unwrap();
+    if let Err(error) = schemas.validate(report, schema) {
+        panic!("{error:#}\n{report:#}");
+    }
+}
+
+fn code_of(verdict: &Value) -> i32 {
+    match verdict.as_str().unwrap() {
+        "ok" => 0,
+        "warning" => 1,
+        "critical" => 2,
+        "unknown" => 3,
+        other => panic!("{other}"),
+    }
+}
+
+impl Host {
+    /// The configuration with these lines in `[check]`.
+    fn check_with(&self, lines: &str) {
+        self.configure(&format!("{}\n[check]\n{lines}\n", self.config()));
+    }
+}
+
+#[tokio::test]
+async fn the_verb_prints_one_verdict_that_its_schema_knows() {
+    let host = Host::live().await;
+    let run = host.pbxcert(&["check", "--json"]).await;
+    let report = run.json();
+    fits_the_schema(&report);
+    assert_eq!(run.code, Some(code_of(&report["verdict"])), "{report:#}");
+    let items = report["items"].as_array().unwrap();
+    assert!(items.len() > 10, "{report:#}");
+    let topics: Vec<&str> = items.iter().map(|item| item["topic"].as_str().unwrap()).collect();
+    for topic in ["dates", "key", "chain", "served", "files", "disk", "memory", "clock", "licence"]
+    {
+        assert!(topics.contains(&topic), "{topic}: {topics:?}");
+    }
+
+    // For a monitoring system: the first line, with numbers behind a bar.
+    let run = host.pbxcert(&["check"]).await;
+    let word = report["verdict"].as_str().unwrap().to_uppercase();
+    let first = run.out.lines().next().unwrap();
+    assert!(first.starts_with(&format!("{word}: ")), "{}", run.out);
+    let (said, numbers) = first.split_once(" | ").unwrap();
+    assert!(!said.is_empty() && numbers.starts_with('\''), "{first}");
+    for number in numbers.split("' '") {
+        assert!(number.contains("'=") || number.contains('='), "{number}");
+    }
+    assert_eq!(host.pbxcert(&["check", "--schema"]).await.expect(0).json()["type"], "object");
+}
+
+#[tokio::test]
+async fn what_is_broken_comes_first_and_says_what_to_do() {
+    let host = Host::live().await;
+    host.service.behave(crate::host::Manner::Foreign);
+    let report = host.pbxcert(&["check", "--json"]).await.expect(2).json();
+    fits_the_schema(&report);
+    let worst = &report["items"][0];
+    assert_eq!((&worst["topic"], &worst["verdict"]), (&"served".into(), &"critical".into()));
+    assert!(report["summary"].as_str().unwrap().contains("served"), "{report:#}");
+    let since = worst["since"].clone();
+
+    // The same the next time, since the same time; over when it is over.
+    let report = host.pbxcert(&["check", "--json"]).await.expect(2).json();
+    assert_eq!(report["items"][0]["since"], since);
+    host.service.behave(crate::host::Manner::Serves);
+    let report = host.pbxcert(&["check", "--json"]).await.json();
+    let served = report["items"].as_array().unwrap().iter().find(|i| i["topic"] == "served");
+    assert_eq!(served.unwrap()["verdict"], "ok", "{report:#}");
+}
+
+#[tokio::test]
+async fn what_is_ignored_is_shown_and_does_not_count() {
+    let host = Host::live().await;
+    host.service.behave(crate::host::Manner::Foreign);
+    let ignore = "[[ignore]]\nobject = \"sip\"\ncondition = \"served\"\nreason = \"a lab\"\n";
+    host.configure(&format!("{}\n{ignore}", host.config()));
+    let report = host.pbxcert(&["check", "--json"]).await.json();
+    fits_the_schema(&report);
+    let items = report["items"].as_array().unwrap();
+    let served = items.iter().find(|item| item["topic"] == "served").unwrap();
+    assert_eq!(served["verdict"], "critical");
+    assert_eq!(served["silenced"], "ignored: a lab");
+    assert!(!report["summary"].as_str().unwrap().contains("served"), "{report:#}");
+}
+
+#[tokio::test]
+async fn a_metrics_file_and_a_hook_get_the_same_as_the_verb() {
+    let host = Host::live().await;
+    let (metrics, told) = (host.dir.path().join("pbxcert.prom"), host.dir.path().join("told"));
+    let hook = format!("[\"/bin/sh\", \"-c\", \"env > {}\"]", told.display());
+    host.check_with(&format!("metrics-file = {metrics:?}\non-check = {hook}"));
+    let report = host.pbxcert(&["check", "--json"]).await.json();
+    let text = std::fs::read_to_string(&metrics).unwrap();
+    let verdict =
+        format!("pbxcert_check_verdict{{site=\"test\"}} {}\n", code_of(&report["verdict"]));
+    assert!(text.contains(&verdict), "{text}");
+    assert!(text.contains("pbxcert_item_verdict{topic=\"dates\",object=\"pbx\""), "{text}");
+    let told = std::fs::read_to_string(told).unwrap();
+    let value = |name: &str| {
+        let line = told.lines().find_map(|line| line.strip_prefix(&format!("PBXCERT_{name}=")));
+        line.unwrap_or_else(|| panic!("{name}: {told}")).to_owned()
+    };
+    assert_eq!(value("EVENT"), "check");
+    assert_eq!(value("VERDICT"), report["verdict"]);
+    assert_eq!(value("SUMMARY"), report["summary"]);
+    let json: Value = serde_json::from_str(&value("JSON")).unwrap();
+    assert_eq!(json, report);
+    fits_the_schema(&json);
+}
+
+#[tokio::test]
+async fn status_tells_the_last_verdict_and_history_when_it_changes() {
+    let host = Host::live().await;
+    let before = host.status().await;
+    assert_eq!(before["check"]["at"], Value::Null);
+    assert_eq!(before["check"]["verdict"], "unknown", "what was not looked at is not in order");
+    let report = host.pbxcert(&["check", "--json"]).await.json();
+    let status = host.status().await;
+    assert_eq!(status["check"]["verdict"], report["verdict"]);
+    assert_eq!(status["check"]["at"], report["at"]);
+    assert!(status["check"]["next-at"].as_str() > report["at"].as_str());
+    host.pbxcert(&["status"]).await.expect(0).says("daily check").says("the next one in");
+    assert_eq!(host.happened("checked"), 1);
+    host.pbxcert(&["check"]).await;
+    assert_eq!(host.happened("checked"), 1, "the same again is no news");
+}
+
+#[tokio::test]
+async fn the_daemon_tells_people_of_what_the_verb_found_also_after_a_restart() {
+    let host = Host::live().await;
+    let told = host.dir.path().join("told");
+    let hook = format!(
+        "[[alerts.command]]\nrun = [\"/bin/sh\", \"-c\", {:?}]\n",
+        format!("echo $PBXCERT_RECOVERED $PBXCERT_OBJECT/$PBXCERT_CONDITION >> {}", told.display())
+    );
+    host.configure(&format!("{}\n{hook}", host.config()));
+    let heard = || std::fs::read_to_string(&told).unwrap_or_default();
+    let daemon = host.start_daemon();
+    host.service.behave(crate::host::Manner::Foreign);
+    host.pbxcert(&["check"]).await.expect(2);
+    until("it is told", LIMIT, async || heard().contains("no sip/served").then_some(())).await;
+    drop(daemon);
+
+    let _daemon = host.start_daemon();
+    host.service.behave(crate::host::Manner::Serves);
+    host.pbxcert(&["check"]).await;
+    until("it is over", LIMIT, async || heard().contains("yes sip/served").then_some(())).await;
+    assert_eq!(heard().matches("sip/served").count(), 2, "{}", heard());
+}
+
+#[tokio::test]
+async fn a_bundle_for_support_holds_what_helps_and_nothing_that_is_secret() {
+    let host = Host::live().await;
+    let config = format!(
+        "{}\n# call Alice, 0171 555\n[[alerts.webhook]]\nurl = \"http://127.0.0.1:9/T000/secret\"\n",
+        host.config()
+    );
+    host.configure(&config);
+    host.pbxcert(&["check"]).await;
+    let out = host.dir.path().join("bundle.json");
+    host.pbxcert(&["report", "--out", out.to_str().unwrap()])
+        .await
+        .expect(0)
+        .says("read it before");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&out.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let text = std::fs::read_to_string(&out).unwrap();
+    let bundle: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(bundle["status"]["certificates"][0]["name"], "pbx");
+    assert!(!bundle["history"].as_array().unwrap().is_empty());
+    fits_the_schema(&bundle["check"]);
+    for gone in ["noc@voip.test", "T000", "0171", "Alice", "PRIVATE KEY", "BEGIN"] {
+        assert!(!text.contains(gone), "{gone}");
+    }
+}
