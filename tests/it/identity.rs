@@ -402,7 +402,7 @@ async fn a_possible_copy_deploys_and_is_looked_after_and_says_why_it_orders_noth
     site.pbxcert(&["deploy"]).await.expect(0);
     assert!(site.host.pair().is_some());
     site.pbxcert(&["verify"]).await.expect(0);
-    let told = |event: &pbxcert::state::Event| event.text.contains("this may be a copy");
+    let told = |event: &pbxcert::state::Event| event.what == "identity";
     assert_eq!(site.host.history().iter().filter(|event| told(event)).count(), 1, "told once");
     site.pbxcert(&["identity", "keep"]).await.expect(0);
     let item = site.checked().await;
