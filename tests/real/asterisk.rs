@@ -163,11 +163,11 @@ impl Asterisk {
     fn run(&mut self) -> Result<(), String> {
         let mut command = self.command();
         command.args(["-f", "-U", "asterisk", "-G", "asterisk"]);
-        // Its command line is there before its ports are.
+        // Its command line is there before its ports are, and not whole at once.
         let ready = || {
             TcpStream::connect(self.sips).is_ok()
                 && TcpStream::connect(self.https).is_ok()
-                && self.answer("core show uptime").contains("System uptime")
+                && self.answer("core show channels count").contains("0 active calls")
         };
         let log = self.folder.path().join("log/out");
         self.server = Some(Server::start("asterisk", &mut command, &log, ready)?);

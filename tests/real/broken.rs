@@ -30,43 +30,48 @@ fn what_the_services_own_test_refuses_is_taken_back_before_any_reload() {
 
 #[test]
 fn a_reload_that_makes_a_service_serve_something_else_is_rolled_back() {
-    for layout in [Layout::Folder, Layout::Paths] {
-        let Some(site) = Site::start(layout) else { return };
-        site.succeeds(&["renew"]);
-        let (nginx, kamailio) =
-            (site.nginx.folder().join("nginx.conf"), site.kamailio.folder().join("tls.cfg"));
-        for (service, config) in [("nginx", nginx), ("kamailio", kamailio)] {
-            let other = site.disk.join("other").join(service);
-            std::fs::create_dir_all(&other).unwrap();
-            Pair::in_folder(&other).write_self_signed("other.test");
-            let (tls, other) = (site.folder_of(service), other);
-            let swap = |from: &std::path::Path, to: &std::path::Path| {
-                format!("sed -i 's#{}/#{}/#' {}\n", from.display(), to.display(), config.display())
-            };
-            site.trip(service, "reload", &swap(&tls, &other));
-            site.trip(service, "recover", &swap(&other, &tls));
+    std::thread::scope(|scope| {
+        for layout in [Layout::Folder, Layout::Paths] {
+            scope.spawn(move || serves_something_else(layout));
         }
-        site.be_impatient();
-        let said = site.fails(1, &["renew", "--force"]);
-        assert!(said.contains("broken by the new certificate, rolling back"), "{said}");
-        site.both_serve(1);
-        for service in ["kamailio", "nginx"] {
-            let line = site.service_line(service);
-            assert_eq!(line["step"], "rolled-back", "{line}");
-            assert!(line["problem"].as_str().unwrap().contains("served "), "{line}");
-            let [installed, reloaded, broken, back] =
-                ["installed", "reloaded", "broken", "rolled-back"]
-                    .map(|w| format!("{w}@{service}"));
-            site.tells(&["issued", "issued", &installed, &reloaded, &broken, &back]);
-        }
-        assert_eq!(site.orders(), 2);
+    });
+}
 
-        site.untrip();
-        site.write_config(|text| text);
-        site.succeeds(&["deploy"]);
-        site.both_serve(2);
-        assert_eq!(site.orders(), 2, "a try again needs no order");
+fn serves_something_else(layout: Layout) {
+    let Some(site) = Site::start(layout) else { return };
+    site.succeeds(&["renew"]);
+    let (nginx, kamailio) =
+        (site.nginx.folder().join("nginx.conf"), site.kamailio.folder().join("tls.cfg"));
+    for (service, config) in [("nginx", nginx), ("kamailio", kamailio)] {
+        let other = site.disk.join("other").join(service);
+        std::fs::create_dir_all(&other).unwrap();
+        Pair::in_folder(&other).write_self_signed("other.test");
+        let (tls, other) = (site.folder_of(service), other);
+        let swap = |from: &std::path::Path, to: &std::path::Path| {
+            format!("sed -i 's#{}/#{}/#' {}\n", from.display(), to.display(), config.display())
+        };
+        site.trip(service, "reload", &swap(&tls, &other));
+        site.trip(service, "recover", &swap(&other, &tls));
     }
+    site.be_impatient();
+    let said = site.fails(1, &["renew", "--force"]);
+    assert!(said.contains("broken by the new certificate, rolling back"), "{said}");
+    site.both_serve(1);
+    for service in ["kamailio", "nginx"] {
+        let line = site.service_line(service);
+        assert_eq!(line["step"], "rolled-back", "{line}");
+        assert!(line["problem"].as_str().unwrap().contains("served "), "{line}");
+        let [installed, reloaded, broken, back] =
+            ["installed", "reloaded", "broken", "rolled-back"].map(|w| format!("{w}@{service}"));
+        site.tells(&["issued", "issued", &installed, &reloaded, &broken, &back]);
+    }
+    assert_eq!(site.orders(), 2);
+
+    site.untrip();
+    site.write_config(|text| text);
+    site.succeeds(&["deploy"]);
+    site.both_serve(2);
+    assert_eq!(site.orders(), 2, "a try again needs no order");
 }
 
 #[test]
@@ -186,6 +191,10 @@ fn a_stopped_service_gets_its_files_and_no_reload_and_is_proved_when_somebody_st
 fn a_service_that_hangs_is_not_judged_and_keeps_the_new_files() {
     let Some(site) = Site::start(Layout::Folder) else { return };
     site.succeeds(&["renew"]);
+    // Looks of a second at most.
+    let endpoint = format!("\"https://{}\"", site.nginx.https());
+    let short = format!("{{ url = {endpoint}, timeout = \"1 s\" }}");
+    site.write_config(|text| text.replace(&endpoint, &short));
     let hung = Hung::new(site.nginx.pid().unwrap());
     site.pbxcert(&["renew", "--force"]);
     assert_eq!(site.matching_pair("nginx"), Ok(site.leaf_of(2)));

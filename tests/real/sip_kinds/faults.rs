@@ -151,7 +151,7 @@ fn stopped<P: Product>(Bench { mut product, stand }: Bench<P>) {
 fn hung<P: Product>(Bench { product, stand }: Bench<P>) {
     let before = stand.reloads();
     stand.write_config(|text| {
-        let limits = "proof-timeout = \"2 s\"\nhook-timeout = \"3 s\"\nreload =";
+        let limits = "proof-timeout = \"2 s\"\nhook-timeout = \"2 s\"\nreload =";
         with_short_looks(&text).replace("reload =", limits)
     });
     let hung = product.hang();
@@ -184,7 +184,7 @@ fn with_short_looks(text: &str) -> String {
 
 fn slow<P: Product>(Bench { product, stand }: Bench<P>) {
     let before = stand.reloads();
-    stand.trip("reload", &product.halt(3));
+    stand.trip("reload", &product.halt(2));
     stand.succeeds(&["renew", "--force"]);
     stand.serve(&product.addresses(), 2);
     let reloads = stand.reloads() - before;
