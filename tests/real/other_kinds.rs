@@ -276,13 +276,13 @@ fn new_bench(kind: &'static str) -> Option<Bench> {
 /// Reloaded with a client in the middle of a request, then asked for its status.
 fn says_that_an_old_worker_lingers(kind: &'static str, before: impl FnOnce(&Bench), limit: &str) {
     let Some(bench) = new_bench(kind) else { return };
-    assert_eq!(bench.line()["old-workers"], 0, "{}", bench.line());
+    // Others of that kind may be on this machine.
+    assert!(bench.line()["old-workers"].is_u64(), "{}", bench.line());
     before(&bench);
     let port = bench.product.ports.last().unwrap();
     let mut held = Held::open(port.at, port.sni, bench.product.talk);
     bench.succeeds(&["renew", "--force"]);
     bench.serves(2);
-    // Others of that kind may be on this machine.
     assert!(bench.line()["old-workers"].as_u64() >= Some(1), "{}\n{}", bench.line(), bench.clues());
     let said = bench.succeeds(&["status"]);
     let sentence = "old worker process";

@@ -50,12 +50,14 @@ trait Product: Sized {
         Box::new(faults::Hung::new(self.pid().expect("it runs")))
     }
 
-    /// Lines of shell by which it does nothing for so many seconds.
+    /// Lines of shell by which it does nothing for so many seconds. What ends that has to be out of
+    /// the hook's process group before the hook ends, or it may end with it.
     fn halt(&self, seconds: u32) -> String {
         let group = self.pid().expect("it runs");
         format!(
-            "kill -s STOP -- -{group}\nsetsid sh -c 'sleep {seconds}; kill -s CONT -- -{group}' \
-             >/dev/null 2>&1 </dev/null &\n"
+            "setsid sh -c ': >\"$0\"; sleep {seconds}; kill -s CONT -- -{group}' \"$trip.on\" \
+             >/dev/null 2>&1 </dev/null &\nuntil [ -e \"$trip.on\" ]; do sleep 0.02; done\nkill -s \
+             STOP -- -{group}\n"
         )
     }
 }

@@ -108,9 +108,12 @@ fn slower_than_the_proof(bench: &mut Bench, expected: &str, row: &mut Row) {
 fn halt_at_the_reload(bench: &Bench, seconds: u32) {
     let groups: Vec<String> = bench.product.groups().iter().map(|g| format!("-{g}")).collect();
     let groups = groups.join(" ");
+    // What ends it has to be out of the hook's process group before the hook ends, or it may end
+    // with it.
     let lines = format!(
-        "rm -f \"$trip\"\nkill -s STOP -- {groups}\nsetsid sh -c 'sleep {seconds}; kill -s CONT -- \
-         {groups}' >/dev/null 2>&1 </dev/null &\n"
+        "rm -f \"$trip\"\nsetsid sh -c ': >\"$0\"; sleep {seconds}; kill -s CONT -- {groups}' \
+         \"$trip.on\" >/dev/null 2>&1 </dev/null &\nuntil [ -e \"$trip.on\" ]; do sleep 0.02; \
+         done\nrm -f \"$trip.on\"\nkill -s STOP -- {groups}\n"
     );
     bench.trip("reload", &lines);
 }
