@@ -1,7 +1,7 @@
 //! Judges an upload: is this certificate to be taken, refused, or is something missing?
 //!
-//! [`candidates`] says which certificates have their key; the caller finds out where their chains
-//! lead, and [`judge()`] decides from all of it.
+//! [`to_follow`] says whose chains matter, the best first; the caller finds out where they lead,
+//! until [`is_best`] says that no other can be better, and [`judge()`] decides from all of it.
 
 mod alone;
 mod facts;
@@ -21,8 +21,8 @@ use crate::cert::{Fingerprint, Leaf};
 use crate::config::CertSpec;
 
 pub use facts::Facts;
-pub use judge::judge;
-pub use pick::candidates;
+pub use judge::{is_best, judge};
+pub use pick::{candidates, to_follow};
 pub use words::{acme_only, waited_in_vain, waiting_note};
 
 /// Everything that was uploaded, taken apart.
@@ -146,7 +146,8 @@ pub struct Case<'a> {
     pub live: Option<&'a Live>,
     /// What was committed last.
     pub newest: Option<&'a Newest>,
-    /// Where the chains of the candidates lead, by [`Candidate::certificate`].
+    /// Where the chains of the candidates lead, by [`Candidate::certificate`]. One that is not
+    /// there is never taken.
     pub trust: &'a BTreeMap<usize, Trust>,
     /// Root says that worse is right.
     pub accept_worse: bool,

@@ -15,6 +15,8 @@ use pbxcert::policy::upload::Verdict;
 use pbxcert::reconcile::{Imported, Pass, Wish};
 use pbxcert::state::Condition;
 use pbxcert::state::upload::{UploadOutcome, UploadRecord};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 use crate::host::{Host, LIMIT, until};
@@ -312,6 +314,100 @@ async fn of_two_candidates_the_better_is_taken() {
     assert_eq!(lab.served(), Some(long.leaf().fingerprint));
     assert!(lab.record().text.contains("There were several certificates"), "{:?}", lab.record());
     assert!(lab.note("REASON.txt").starts_with("short.pem: It holds another certificate"));
+}
+
+/// A company CA with an intermediate: the certificates that it made for one key, each good for
+/// longer than the one before, and its intermediate. All in PEM.
+struct Company {
+    key: String,
+    leaves: Vec<String>,
+    intermediate: String,
+}
+
+impl Company {
+    /// Its root is what the lab trusts from now on.
+    fn new(lab: &Lab, count: usize) -> Self {
+        let ca = |name: &str| {
+            let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            (params, rcgen::KeyPair::generate().unwrap())
+        };
+        let ((root, root_key), (between, between_key)) = (ca("Company Root"), ca("Company 1"));
+        let root_pem = root.self_signed(&root_key).unwrap().pem();
+        let root = rcgen::Issuer::new(root, root_key);
+        let intermediate = between.signed_by(&between_key, &root).unwrap().pem();
+        let between = rcgen::Issuer::new(between, between_key);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let leaf = |number: usize| {
+            let mut params = for_pbx(lab, number);
+            params.distinguished_name.push(rcgen::DnType::CommonName, "pbx.test");
+            params.signed_by(&key, &between).unwrap().pem()
+        };
+        let leaves = (0..count).map(leaf).collect();
+        std::fs::write(lab.dir.path().join("ca.pem"), root_pem).unwrap();
+        Self { key: key.serialize_pem(), leaves, intermediate }
+    }
+}
+
+/// Valid for a hundred days and `number` more.
+fn for_pbx(lab: &Lab, number: usize) -> rcgen::CertificateParams {
+    let mut params = rcgen::CertificateParams::new(vec!["pbx.test".to_owned()]).unwrap();
+    let now = Duration::from_secs(u64::try_from(lab.clock.now().as_second()).unwrap());
+    let day = Duration::from_secs(24 * 60 * 60);
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + now - day;
+    params.not_after = epoch + now + day * (100 + u32::try_from(number).unwrap());
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    params.serial_number = Some(u64::try_from(number + 1).unwrap().into());
+    params
+}
+
+#[tokio::test]
+async fn of_many_renewals_for_one_key_the_last_is_live_with_its_intermediate() {
+    for count in [5, 11] {
+        for last in [0, count / 2, count - 1] {
+            let lab = lab(MANUAL).await;
+            let mut company = Company::new(&lab, count);
+            let newest = company.leaves.pop().unwrap();
+            company.leaves.insert(last, newest.clone());
+            for (place, pem) in company.leaves.iter().enumerate() {
+                lab.upload(&[(&format!("y{place:02}.crt"), pem)]);
+            }
+            lab.upload(&[("a.key", &company.key), ("int.pem", &company.intermediate)]);
+            lab.pass().await;
+            let newest = CertificateDer::from_pem_slice(newest.as_bytes()).unwrap();
+            assert_eq!(lab.served(), Some(Fingerprint::of(&newest)), "{last} of {count}");
+            let store = lab.store.certificate("pbx").unwrap();
+            let bundle = store.bundle(lab.newest().unwrap().number).unwrap();
+            assert_eq!(bundle.chain().len(), 2, "{last} of {count}: the intermediate is not there");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_self_signed_one_behind_many_others_does_not_take_the_place_of_a_trusted_one() {
+    for count in [5, 11] {
+        for place in [0, count / 2, count - 1] {
+            let lab = lab(MANUAL).await;
+            let company = Company::new(&lab, count);
+            let key = rcgen::KeyPair::from_pem(&company.key).unwrap();
+            let own = for_pbx(&lab, 1000).self_signed(&key).unwrap().pem();
+            let good = [("old.crt", &*company.leaves[count - 1]), ("old.key", &*company.key)];
+            lab.upload(&[&good[..], &[("int.pem", &company.intermediate)]].concat());
+            lab.pass().await;
+            let served = lab.served();
+            let mut pems: Vec<&String> = company.leaves[..count - 1].iter().collect();
+            pems.insert(place, &own);
+            for (at, pem) in pems.iter().enumerate() {
+                lab.upload(&[(&format!("{at:02}.crt"), pem)]);
+            }
+            lab.upload(&[("a.key", &company.key), ("int.pem", &company.intermediate)]);
+            lab.pass().await;
+            assert_eq!(lab.served(), served, "{place} of {count}");
+            assert_eq!(lab.record().outcome, UploadOutcome::Refused, "{:?}", lab.record());
+        }
+    }
 }
 
 #[tokio::test]

@@ -13,14 +13,14 @@ use crate::config::Source;
 use crate::policy::schedule::{WEEK, date};
 
 /// What is to become of an upload. Of several certificates with their keys the best is judged:
-/// one without a fault first, then the one that ends last.
+/// one without a fault first, then one that is trusted, then the one that ends last.
 pub fn judge(case: &Case<'_>) -> Judgement {
     let candidates = candidates(case.upload, case.ours);
     let mut judged: Vec<(Candidate, Vec<Check>)> =
         candidates.into_iter().map(|candidate| (candidate, case.checks(candidate))).collect();
     judged.sort_by_key(|(candidate, checks)| {
         let ends = case.leaf(*candidate).validity.not_after;
-        (failures(checks).count(), std::cmp::Reverse(ends))
+        (failures(checks).count(), case.distrust(*candidate), std::cmp::Reverse(ends))
     });
     let several = judged.len() > 1;
     let Some((candidate, checks)) = judged.into_iter().next() else {
@@ -49,13 +49,27 @@ pub fn judge(case: &Case<'_>) -> Judgement {
     Judgement { checks, verdict, remarks, unused }
 }
 
+/// No candidate that comes after this one in [`to_follow`](super::to_follow) can be better.
+pub fn is_best(case: &Case<'_>, candidate: Candidate) -> bool {
+    case.distrust(candidate) == 0 && failures(&case.checks(candidate)).next().is_none()
+}
+
 impl Case<'_> {
-    fn found(&self, candidate: Candidate) -> &UploadedCertificate {
+    pub(super) fn found(&self, candidate: Candidate) -> &UploadedCertificate {
         &self.upload.certificates[candidate.certificate]
     }
 
-    fn leaf(&self, candidate: Candidate) -> &Leaf {
+    pub(super) fn leaf(&self, candidate: Candidate) -> &Leaf {
         &self.found(candidate).facts.leaf
+    }
+
+    /// Less is better: trusted, trusted by nobody, not followed.
+    fn distrust(&self, candidate: Candidate) -> u8 {
+        match self.trust.get(&candidate.certificate).map(|trust| &trust.now) {
+            Some(Ok(())) => 0,
+            Some(Err(_)) => 1,
+            None => 2,
+        }
     }
 
     /// Every question about a certificate with its key.
@@ -136,9 +150,12 @@ impl Case<'_> {
     fn trusted(&self, candidate: Candidate, before: &[Check]) -> Check {
         const NAME: &str = "trusted chain";
         let not_asked = |text: String| Check { name: NAME, outcome: Outcome::NotAsked, text };
-        let at_fault = failures(before).any(|check| check.name != "names");
-        let Some(trust) = self.trust.get(&candidate.certificate).filter(|_| !at_fault) else {
+        if at_fault(before) {
             return not_asked("the certificate itself has to be mended first".to_owned());
+        }
+        // Whoever asks follows the best of them. What was not followed is not taken.
+        let Some(trust) = self.trust.get(&candidate.certificate) else {
+            return fail(NAME, words::too_many_pairs(&shown(self.leaf(candidate))));
         };
         if let Some(weak) = weak_in(&trust.chain) {
             return fail(NAME, weak);
@@ -239,8 +256,7 @@ impl Case<'_> {
     /// The number of the newest revision, when that is exactly this.
     fn already(&self, candidate: Candidate) -> Option<u64> {
         let newest = self.newest?;
-        let chain = self.trust.get(&candidate.certificate).map(|trust| &trust.chain);
-        let same_chain = chain.is_none_or(|chain| *chain == newest.chain);
+        let same_chain = self.trust.get(&candidate.certificate)?.chain == newest.chain;
         (newest.fingerprint == self.leaf(candidate).fingerprint && same_chain)
             .then_some(newest.number)
     }
@@ -335,6 +351,11 @@ fn weak_in(chain: &[rustls::pki_types::CertificateDer<'static>]) -> Option<Strin
     let (subject, hash) =
         facts.filter(|f| !f.self_issued).find_map(|f| Some((f.subject.clone(), f.weak_hash?)))?;
     Some(words::weak_signature(&format!("the certificate of the CA {subject}"), hash))
+}
+
+/// A certificate with such a fault is of no use, wherever its chain leads.
+pub(super) fn at_fault(own: &[Check]) -> bool {
+    failures(own).any(|check| check.name != "names")
 }
 
 pub(super) fn failures(checks: &[Check]) -> impl Iterator<Item = &Check> {

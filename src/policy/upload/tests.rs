@@ -117,7 +117,11 @@ impl Scene {
     }
 
     fn judge(&self) -> Judgement {
-        judge(&Case {
+        self.case(judge)
+    }
+
+    fn case<T>(&self, ask: impl Fn(&Case<'_>) -> T) -> T {
+        ask(&Case {
             spec: &self.spec,
             upload: &self.upload,
             ours: &self.ours,
@@ -451,4 +455,58 @@ fn what_is_no_certificate_is_a_problem_of_its_file() {
     let upload = Upload::of(vec![("a.crt".to_owned(), garbage)]);
     assert!(upload.certificates.is_empty());
     assert_eq!(upload.problems.len(), 1);
+}
+
+#[test]
+fn one_whose_chain_was_not_followed_is_never_taken() {
+    for live in [false, true] {
+        let mut scene = Scene::new();
+        if live {
+            scene = scene.over("pbx.example", day(-80.0), DAY * 120);
+        }
+        scene.trust.clear();
+        let text = scene.refused();
+        assert!(text.contains("too many certificates") && text.contains("alone"), "{text}");
+        scene.accept_worse = true;
+        scene.refused();
+    }
+}
+
+/// So many certificates of one key, each ends a day after the one before it.
+fn renewals(count: usize) -> Scene {
+    let mut scene = Scene::empty();
+    let key = scene.key("a.key", key());
+    for number in 0..count {
+        let leaf = leaf("pbx.example", number as u64, day(-10.0), DAY * (90 + number as u32));
+        scene.certificate(&format!("{number}.crt"), leaf, &key);
+    }
+    scene
+}
+
+#[test]
+fn chains_are_followed_from_the_one_that_ends_last_and_those_at_fault_are_left_out() {
+    let mut scene = renewals(11);
+    scene.upload.certificates[10].facts.leaf.validity.not_after = day(-1.0);
+    scene.upload.certificates[9].facts.leaf.identifiers.clear();
+    let followed: Vec<usize> = scene.case(to_follow).into_iter().map(|c| c.certificate).collect();
+    assert_eq!(followed, [8, 7, 6, 5, 4, 3, 2, 1, 0, 9]);
+}
+
+#[test]
+fn of_many_the_trusted_one_is_taken_wherever_it_stands() {
+    for count in [2, 5, 11] {
+        for good in 0..count {
+            let mut scene = renewals(count);
+            for (place, trust) in &mut scene.trust {
+                trust.now = if *place == good { Ok(()) } else { Err("nobody".to_owned()) };
+            }
+            let Verdict::Accept { candidate, .. } = scene.accepted().verdict else { panic!() };
+            assert_eq!(candidate.certificate, good, "{good} of {count}");
+            let best = |place| {
+                let candidate = Candidate { certificate: place, ..candidate };
+                scene.case(|case| is_best(case, candidate))
+            };
+            assert_eq!((0..count).filter(|place| best(*place)).collect::<Vec<_>>(), [good]);
+        }
+    }
 }

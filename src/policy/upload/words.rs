@@ -174,6 +174,14 @@ pub(super) fn another_is_better(names: &str, ends: Timestamp) -> String {
     )
 }
 
+pub(super) fn too_many_pairs(names: &str) -> String {
+    format!(
+        "There are too many certificates with their keys to find out where each of them leads. \
+         Upload the one for {names} that you mean alone, with its key and the intermediate \
+         certificates that the CA sent with it."
+    )
+}
+
 pub(super) fn not_taken_beside(names: &str) -> String {
     format!(
         "It holds another certificate (for {names}) than the one that was taken. Nothing is to be \

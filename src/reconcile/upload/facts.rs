@@ -46,10 +46,7 @@ impl Reconciler<'_> {
             chain: bundle.chain().to_vec(),
         });
         let mut trust = BTreeMap::new();
-        for candidate in judge::candidates(&upload, &ours).into_iter().take(MOST_CHAINS) {
-            let place = candidate.certificate;
-            trust.insert(place, self.trust(spec, &upload, place, &bundles, &roots).await);
-        }
+        let nothing_followed = BTreeMap::new();
         let case = Case {
             spec,
             upload: &upload,
@@ -57,21 +54,27 @@ impl Reconciler<'_> {
             known: &known,
             live: live.as_ref(),
             newest: newest.as_ref(),
-            trust: &trust,
+            trust: &nothing_followed,
             accept_worse,
             now: self.world.now(),
         };
-        let mut judgement = judge::judge(&case);
+        for candidate in judge::to_follow(&case).into_iter().take(MOST_CHAINS) {
+            let place = candidate.certificate;
+            trust.insert(place, self.trust(spec, &upload, place, &bundles, &roots).await);
+            if judge::is_best(&Case { trust: &trust, ..case }, candidate) {
+                break;
+            }
+        }
+        let mut judgement = judge::judge(&Case { trust: &trust, ..case });
         let mut bundle = None;
         if let Verdict::Accept { candidate, .. } = &judgement.verdict {
             let key = match candidate.key {
                 KeyPlace::Ours(place) => ours[place].key.clone(),
                 KeyPlace::Uploaded(place) => upload.keys[place].key.clone(),
             };
-            let chain = match trust.remove(&candidate.certificate) {
-                Some(trust) => trust.chain,
-                None => vec![upload.certificates[candidate.certificate].der.clone()],
-            };
+            // Without one there is no bundle, and nothing is committed.
+            let chain = trust.remove(&candidate.certificate).map(|trust| trust.chain);
+            let chain = chain.unwrap_or_default();
             match Bundle::from_ders(chain, key) {
                 Ok(whole) => bundle = Some(whole),
                 Err(error) => judgement.verdict = Verdict::Refuse(vec![error.to_string()]),
@@ -226,8 +229,9 @@ impl Reconciler<'_> {
     }
 }
 
-/// Certificates with their keys in one upload whose chains are looked at.
-const MOST_CHAINS: usize = 4;
+/// Certificates with their keys in one upload whose chains are followed: as many as 16 files of 10
+/// hold, so that none of them can be hidden behind others.
+const MOST_CHAINS: usize = 160;
 
 /// Intermediates that are fetched for one chain.
 const MOST_FETCHES: usize = 3;
