@@ -20,10 +20,11 @@ use crate::cert::import::Parts;
 use crate::cert::{Fingerprint, Leaf};
 use crate::config::CertSpec;
 
+pub use alone::password_alone;
 pub use facts::Facts;
 pub use judge::{is_best, judge};
 pub use pick::{candidates, to_follow};
-pub use words::{acme_only, waited_in_vain, waiting_note};
+pub use words::{PASSWORD_IN_VAIN, acme_only, request_of_acme, waited_in_vain, waiting_note};
 
 /// Everything that was uploaded, taken apart.
 #[derive(Clone, Debug, Default)]
@@ -101,6 +102,8 @@ pub struct Trust {
     pub chain: Vec<CertificateDer<'static>>,
     /// What is missing upwards.
     pub missing: Option<Missing>,
+    /// Why that could not be fetched, when it was tried.
+    pub not_fetched: Option<String>,
     /// Whether it leads to a root now; why not.
     pub now: Result<(), String>,
     /// The same at the last moment of the leaf.

@@ -1,7 +1,14 @@
-//! What is to become of an upload in which no certificate has its key.
+//! What is to become of an upload in which no certificate has its key, or nothing but a password.
 
 use super::judge::{fail, failures, shown};
 use super::{Case, Check, Judgement, UploadedCertificate, Verdict, words};
+
+/// Of `password.txt` alone; `tried` is what came of it with what was refused before.
+pub fn password_alone(tried: Option<&str>) -> Judgement {
+    let remarks = tried.into_iter().map(words::password_tried).collect();
+    let verdict = Verdict::Wait(words::password_alone());
+    Judgement { checks: Vec::new(), verdict, remarks, unused: Vec::new() }
+}
 
 impl Case<'_> {
     /// No certificate has its key.

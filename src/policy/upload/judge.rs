@@ -171,15 +171,20 @@ impl Case<'_> {
                 );
                 Check { name: NAME, outcome: Outcome::Warning, text }
             }
-            (Err(reason), _) if !self.must_be_trusted() => not_asked(format!(
-                "it leads to no trusted root ({}), and nor does the one before it",
-                plain(reason)
-            )),
+            (Err(reason), _) if !self.must_be_trusted() => {
+                let in_use = self.live.is_some_and(|live| !live.placeholder);
+                let taken = words::taken_untrusted(in_use);
+                let text = format!("{taken} {}", self.untrusted(trust, reason));
+                Check { name: NAME, outcome: Outcome::Warning, text }
+            }
             (Err(reason), _) if self.accept_worse => not_asked(format!(
                 "it leads to no trusted root ({}); taken all the same (--accept-worse)",
                 plain(reason)
             )),
-            (Err(reason), _) => fail(NAME, self.untrusted(trust, reason)),
+            (Err(reason), _) => {
+                let all_the_same = words::accept_worse(&self.spec.name);
+                fail(NAME, format!("{} {all_the_same}", self.untrusted(trust, reason)))
+            }
         }
     }
 
@@ -193,7 +198,15 @@ impl Case<'_> {
             Some(missing) => {
                 let addresses: Vec<String> = missing.addresses.iter().map(|a| plain(a)).collect();
                 let fetches = self.spec.upload.fetch_intermediates;
-                words::intermediate_missing(&plain(&missing.issuer), &addresses, fetches, name)
+                let not_fetched = trust.not_fetched.as_deref().map(plain);
+                let issuer = plain(&missing.issuer);
+                words::intermediate_missing(
+                    &issuer,
+                    &addresses,
+                    fetches,
+                    not_fetched.as_deref(),
+                    name,
+                )
             }
             None => words::untrusted(&plain(reason), name),
         }

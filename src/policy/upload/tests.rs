@@ -42,7 +42,7 @@ fn good() -> Leaf {
 }
 
 fn trusted(leaf: &Leaf) -> Trust {
-    Trust { chain: vec![der(leaf)], missing: None, now: Ok(()), at_end: Ok(()) }
+    Trust { chain: vec![der(leaf)], missing: None, not_fetched: None, now: Ok(()), at_end: Ok(()) }
 }
 
 impl Scene {
@@ -199,6 +199,8 @@ fn sentences() -> Vec<(&'static str, String)> {
     refused("an intermediate is missing", live().untrusted(missing()));
     let mut scene = live().untrusted(missing());
     scene.spec.upload.fetch_intermediates = true;
+    let why = "no answer within 5 s".to_owned();
+    scene.trust.get_mut(&0).unwrap().not_fetched = Some(why);
     refused("an intermediate could not be fetched", scene);
     refused("ends earlier", Scene::new().over("pbx.example", day(-5.0), DAY * 365));
     refused("loses a name", Scene::new().over("pbx.example old.example", day(-50.0), DAY * 100));
@@ -261,6 +263,10 @@ fn sentences() -> Vec<(&'static str, String)> {
     let mut scene = Scene::new();
     scene.trust.get_mut(&0).unwrap().at_end = Err("an intermediate ends before".to_owned());
     accepted("the chain ends before the certificate", scene);
+    accepted("the first one, and an intermediate is missing", Scene::new().untrusted(missing()));
+    let mut scene = Scene::new().over("pbx.example", day(-80.0), DAY * 120).untrusted(None);
+    scene.live.as_mut().unwrap().trusted = false;
+    accepted("nobody trusts it, nor the one in use", scene);
     let mut scene = Scene::new();
     let (fingerprint, chain) = (good().fingerprint, vec![der(&good())]);
     scene.newest = Some(Newest { number: 3, fingerprint, chain });
@@ -270,7 +276,14 @@ fn sentences() -> Vec<(&'static str, String)> {
         "waited a day",
         waited_in_vain("have: certificate for a; missing: its private key"),
     ));
+    told.push(("only a password", password_alone(None).text()));
+    told.push((
+        "only a password, and the wrong one",
+        password_alone(Some("a.p12: the password does not open it: upload both again")).text(),
+    ));
+    told.push(("a password waited a day", PASSWORD_IN_VAIN.to_owned()));
     told.push(("source is acme", acme_only("pbx")));
+    told.push(("a signing request, and source is acme", request_of_acme("pbx")));
     told
 }
 

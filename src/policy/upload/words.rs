@@ -124,21 +124,35 @@ pub(super) fn untrusted(reason: &str, name: &str) -> String {
     format!(
         "The certificate leads to no CA that phones and browsers trust: {reason}. If it comes \
          from a shop, download the file with the intermediate certificates (it may be called \
-         ca-bundle, chain or intermediate) and put it beside the certificate. If it comes from a \
-         CA of your own, name its root certificate: trust-anchor = \"FILE\" for certificate \
-         {name:?} in the configuration. {}",
-        accept_worse(name)
+         ca-bundle, chain or intermediate) and upload it together with the certificate. If it \
+         comes from a CA of your own, name its root certificate: trust-anchor = \"FILE\" for \
+         certificate {name:?} in the configuration."
     )
+}
+
+/// Goes before [`untrusted`] or [`intermediate_missing`] where that is no reason to refuse.
+pub(super) fn taken_untrusted(in_use: bool) -> String {
+    let why = if in_use {
+        "the one that is in use now is trusted by nobody either"
+    } else {
+        "nothing is in use that would be lost"
+    };
+    format!("It was taken, because {why}; but phones and browsers will refuse it.")
 }
 
 pub(super) fn intermediate_missing(
     issuer: &str,
     addresses: &[String],
     fetches: bool,
+    not_fetched: Option<&str>,
     name: &str,
 ) -> String {
     let place = match addresses.first() {
-        Some(address) => format!(" The certificate says that it lies at {address}."),
+        Some(address) => {
+            let tried = not_fetched.map(|reason| format!("; it was not fetched: {reason}"));
+            let tried = tried.unwrap_or_default();
+            format!(" The certificate says that it lies at {address}{tried}.")
+        }
         None => String::new(),
     };
     let allow = if fetches || addresses.is_empty() {
@@ -151,10 +165,9 @@ pub(super) fn intermediate_missing(
     };
     format!(
         "The certificate of the CA between yours and a trusted root is missing: {issuer}. Download \
-         it from your CA (the file may be called ca-bundle, chain or intermediate) and put it \
-         beside the certificate.{place}{allow} If {issuer} is the root of a CA of your own, name \
-         its certificate: trust-anchor = \"FILE\". {}",
-        accept_worse(name)
+         it from your CA (the file may be called ca-bundle, chain or intermediate) and upload it \
+         together with the certificate.{place}{allow} If {issuer} is the root of a CA of your own, \
+         name its certificate: trust-anchor = \"FILE\" for certificate {name:?}."
     )
 }
 
@@ -243,6 +256,20 @@ pub fn waited_in_vain(waiting: &str) -> String {
     )
 }
 
+pub(super) fn password_alone() -> String {
+    waiting(&["a password (password.txt)".to_owned()], "the file that it opens")
+}
+
+/// What came of a password alone.
+pub(super) fn password_tried(text: &str) -> String {
+    format!("Tried on what was refused before: {text}")
+}
+
+/// What is said when a password has waited for a day.
+pub const PASSWORD_IN_VAIN: &str = "password.txt lay here for 24 hours without a file that it \
+                                    opens, and was removed. Upload the file and password.txt \
+                                    again, together.";
+
 /// What `WAITING.txt` says.
 pub fn waiting_note(waiting: &str, until: Timestamp) -> String {
     format!(
@@ -261,7 +288,17 @@ pub fn acme_only(name: &str) -> String {
     )
 }
 
-fn accept_worse(name: &str) -> String {
+/// What is said with a signing request whose answer could not be uploaded.
+pub fn request_of_acme(name: &str) -> String {
+    format!(
+        "Its answer cannot be uploaded yet: the configuration says source = \"acme\" for \
+         certificate {name:?}, so that it comes from its CA alone. Write source = \"auto\" or \
+         \"manual\" there and run `systemctl reload pbxcert` before you order anything with this \
+         request."
+    )
+}
+
+pub(super) fn accept_worse(name: &str) -> String {
     format!(
         "If it is to be taken all the same: `pbxcert import {name} FILES --accept-worse`, as root."
     )
