@@ -8,7 +8,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::{Context, Failed, act, exit, show};
-use crate::cert::import::File;
+use crate::cert::import::{self, File};
 use crate::config::{CertSpec, Mode, Source};
 use crate::policy::upload::{self, Check, Judgement, Outcome, Verdict};
 use crate::reconcile;
@@ -60,6 +60,9 @@ pub(super) async fn run(context: &Context, wish: &Wish, json: bool) -> Result<u8
     if spec.source == Source::Acme {
         return Err(Failed::new(exit::CONFIG, upload::acme_only(&spec.name)));
     }
+    if context.loaded.config.mode == Mode::Observe && !wish.dry_run {
+        return Err(Failed::new(exit::CONFIG, ONLY_OBSERVES));
+    }
     let files = read_all(&wish.files)?;
     let names: Vec<String> = files.iter().map(|file| file.name.clone()).collect();
     let password = wish.password_file.as_deref().map(password).transpose()?;
@@ -100,11 +103,9 @@ async fn bring_into_service(
 ) -> Result<(Vec<act::Line>, u8), Failed> {
     context.store.touch_generation()?;
     let services = context.services_of(&spec.name);
-    if context.loaded.config.mode != Mode::Observe {
-        for service in &services {
-            context.want_now(service, &[spec]).await?;
-            context.approve_newest(service, std::slice::from_ref(&spec.name)).await?;
-        }
+    for service in &services {
+        context.want_now(service, &[spec]).await?;
+        context.approve_newest(service, std::slice::from_ref(&spec.name)).await?;
     }
     let (passes, code) = context.passes(&[], &services, true).await?;
     if !json {
@@ -205,14 +206,13 @@ fn bytes(from: impl std::io::Read, name: &str, limit: u64) -> Result<Zeroizing<V
     Ok(bytes)
 }
 
-/// What stands in the file, without the line break at its end.
+/// What stands in the file.
 fn password(path: &Path) -> Result<Zeroizing<String>, Failed> {
     let name = path.display().to_string();
     let file = std::fs::File::open(path).map_err(|e| unreadable(&name, &e))?;
     let bytes = bytes(file, &name, LONGEST_PASSWORD)?;
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|_| Failed::new(exit::FAILED, format!("{name} is no text (UTF-8)")))?;
-    Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+    import::password(&bytes)
+        .map_err(|reason| Failed::new(exit::FAILED, format!("{name}: {reason}")))
 }
 
 fn unreadable(name: &str, error: &std::io::Error) -> Failed {
@@ -228,6 +228,11 @@ fn asker() -> u32 {
     let sudo = std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse().ok());
     sudo.unwrap_or_else(|| nix::unistd::getuid().as_raw())
 }
+
+const ONLY_OBSERVES: &str = "nothing was imported: the configuration says mode = \"observe\", in \
+                             which nothing is written. With --dry-run the files are only judged; \
+                             to take them, write mode = \"on\", run `systemctl reload pbxcert`, and \
+                             import them again.";
 
 const MOST_FILES: usize = 16;
 

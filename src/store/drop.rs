@@ -132,6 +132,16 @@ impl DropFolder {
         Ok(Self { dir: make::make(spec)? })
     }
 
+    /// How many files lie there to be looked at, without making or touching anything.
+    pub fn count(spec: &UploadSpec) -> usize {
+        let is_upload = |entry: std::fs::DirEntry| {
+            entry.file_type().is_ok_and(|kind| kind.is_file())
+                && name::role(&entry.file_name()) == name::Role::Upload
+        };
+        let entries = std::fs::read_dir(&spec.dir).into_iter().flatten().flatten();
+        entries.take(list::NAMES).filter_map(|entry| is_upload(entry).then_some(())).count()
+    }
+
     /// Where it is.
     pub fn path(&self) -> &std::path::Path {
         &self.dir

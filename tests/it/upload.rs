@@ -410,6 +410,135 @@ async fn a_self_signed_one_behind_many_others_does_not_take_the_place_of_a_trust
     }
 }
 
+/// A key, locked with `changeit`.
+fn locked_key() -> Vec<u8> {
+    use base64::prelude::{BASE64_STANDARD, Engine as _};
+
+    let text = include_str!("../fixtures/import/pbes2.key.b64");
+    BASE64_STANDARD.decode(text.replace('\n', "")).unwrap()
+}
+
+/// The certificate for the locked key, made by the lab's CA.
+fn for_locked_key(lab: &Lab) -> Bundle {
+    use pbxcert::cert::import::{ROUNDS, parts};
+
+    let file = File { name: "a.key".to_owned(), bytes: locked_key().into() };
+    let key = parts(&file, Some("changeit"), ROUNDS).keys[0].clone();
+    lab.ca.bundle_with(key, &["pbx.test"], lab.clock.now(), days(365))
+}
+
+#[tokio::test]
+async fn a_corrected_password_alone_opens_what_was_refused() {
+    let lab = lab(MANUAL).await;
+    let bundle = for_locked_key(&lab);
+    std::fs::write(lab.drop_dir().join("a.key"), locked_key()).unwrap();
+    lab.upload(&[("a.crt", &bundle.cert_pem()), ("password.txt", "changed")]);
+    lab.clock.forward(SignedDuration::from_secs(60));
+    lab.pass().await;
+    // The certificate waits for the key, which could not be opened.
+    assert!(lab.note("WAITING.txt").contains("does not open it"), "{}", lab.note("WAITING.txt"));
+    lab.clock.forward(days(2));
+    lab.pass().await;
+    assert_eq!(lab.lies(), ["REASON.txt"]);
+
+    lab.upload(&[("password.txt", "changeit")]);
+    lab.pass().await;
+    assert_eq!(lab.served(), Some(bundle.leaf().fingerprint), "{}", lab.note("WAITING.txt"));
+    assert_eq!(lab.lies(), Vec::<String>::new());
+    assert_no_key(&lab.drop_dir());
+}
+
+#[tokio::test]
+async fn a_password_alone_is_told_of_and_does_not_lie_there_for_ever() {
+    let lab = lab(MANUAL).await;
+    lab.upload(&[("password.txt", "changeit")]);
+    let passes = lab.pass().await;
+    let note = lab.note("WAITING.txt");
+    let words = "have: a password (password.txt); missing: the file that it opens";
+    assert!(note.starts_with(words), "{note}");
+    assert_eq!(lab.lies(), ["WAITING.txt", "password.txt"]);
+    assert_eq!(passes["pbx"].wait.until, Some(lab.clock.now() + days(1)));
+    lab.clock.forward(days(1));
+    lab.pass().await;
+    assert_eq!(lab.lies(), ["REASON.txt"]);
+    assert!(lab.note("REASON.txt").contains("was removed"), "{}", lab.note("REASON.txt"));
+    let rejected = lab.drop_dir().join("rejected");
+    let kept = std::fs::read_dir(rejected).unwrap().map(|e| e.unwrap().path());
+    assert!(kept.into_iter().all(|folder| !folder.join("password.txt").exists()));
+}
+
+#[tokio::test]
+async fn a_password_that_opens_nothing_refused_waits_for_the_file_that_it_opens() {
+    let lab = lab(MANUAL).await;
+    std::fs::write(lab.drop_dir().join("other.key"), locked_key()).unwrap();
+    lab.upload(&[("password.txt", "wrong"), ("notes.txt", "Dear Sir")]);
+    lab.pass().await;
+    lab.clock.forward(days(2));
+    lab.pass().await;
+    // A glob sends it first, and its file seconds later.
+    lab.upload(&[("password.txt", "wrong, too")]);
+    lab.pass().await;
+    assert_eq!(lab.lies(), ["REASON.txt", "WAITING.txt", "password.txt"]);
+    let note = lab.note("WAITING.txt");
+    assert!(note.contains("Tried on what was refused before: ") && note.contains("other.key"));
+}
+
+#[tokio::test]
+async fn an_intermediate_that_comes_after_the_refusal_makes_it_whole() {
+    let (lab, _) = live(100).await;
+    let company = Company::new(&lab, 1);
+    // What is in use is trusted, so that this has to be.
+    let company_root = std::fs::read_to_string(lab.dir.path().join("ca.pem")).unwrap();
+    let roots = format!("{company_root}{}", lab.ca.root_pem);
+    std::fs::write(lab.dir.path().join("ca.pem"), roots).unwrap();
+    let pair = [("a.crt", &*company.leaves[0]), ("a.key", &*company.key)];
+    let words = "Company 1. Download it from your CA";
+    lab.refuses(&pair, &["is missing", words, "--accept-worse"]).await;
+    lab.upload(&[("ca-bundle.crt", &company.intermediate)]);
+    lab.pass().await;
+    let leaf = CertificateDer::from_pem_slice(company.leaves[0].as_bytes()).unwrap();
+    assert_eq!(lab.served(), Some(Fingerprint::of(&leaf)), "{}", lab.note("REASON.txt"));
+    assert_eq!(lab.lies(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_first_upload_without_its_intermediate_is_taken_with_a_warning() {
+    let lab = lab(MANUAL).await;
+    let company = Company::new(&lab, 1);
+    lab.upload(&[("a.crt", &company.leaves[0]), ("a.key", &company.key)]);
+    lab.pass().await;
+    let text = lab.record().text;
+    assert_eq!(lab.record().outcome, UploadOutcome::Accepted, "{text}");
+    for words in ["It was taken, because", "phones and browsers will refuse it", "Company 1"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn every_reason_stays_as_long_as_what_it_is_about() {
+    let lab = lab(MANUAL).await;
+    std::fs::create_dir(lab.drop_dir().join("mycert")).unwrap();
+    let passes = lab.pass().await;
+    let told = |reason: &str| lab.note("REASON.txt").contains(reason);
+    assert!(told("mycert: it is a folder"), "{}", lab.note("REASON.txt"));
+    // At once, in status and in an alert.
+    assert_eq!(lab.record().outcome, UploadOutcome::Refused);
+    assert!(lab.record().text.contains("mycert: it is a folder"));
+    let found = passes["pbx"].findings.iter().filter(|f| f.text.contains("mycert: "));
+    assert_eq!(found.map(|f| f.condition).collect::<Vec<_>>(), [Condition::DropRefused]);
+
+    lab.upload(&[("c.zip", "PK\u{3}\u{4} and so on")]);
+    lab.pass().await;
+    assert!(told("mycert: it is a folder") && told("c.zip: "), "{}", lab.note("REASON.txt"));
+    lab.upload_pair(&lab.bought(365));
+    lab.pass().await;
+    assert_eq!(lab.record().outcome, UploadOutcome::Accepted);
+    assert!(told("mycert: it is a folder") && !told("c.zip"), "{}", lab.note("REASON.txt"));
+    let events = lab.history().len();
+    lab.pass().await;
+    assert_eq!(lab.history().len(), events, "it is told once");
+}
+
 #[tokio::test]
 async fn the_same_again_is_nothing_new() {
     let (lab, bundle) = live(365).await;
@@ -647,6 +776,59 @@ async fn the_daemon_takes_what_is_dropped_and_tells_what_is_missing() {
         .await
         .expect(0)
         .says("Accepted: the certificate for pbx.test");
+}
+
+#[tokio::test]
+async fn who_only_observes_imports_nothing_and_says_what_waits() {
+    let manual = Manual::new().await;
+    let host = &manual.host;
+    host.pbxcert(&["renew"]).await;
+    let text = std::fs::read_to_string(host.config_file()).unwrap();
+    host.configure(&format!("mode = \"observe\"\n{text}"));
+    let bundle = manual.shop.bought(365);
+    manual.upload(&bundle);
+    let file = |name: &str| manual.drop_dir().join(name).to_str().unwrap().to_owned();
+    let (cert, key) = (file("a.crt"), file("a.key"));
+    let refused = host.pbxcert(&["import", "pbx", &cert, &key]).await.expect(78);
+    refused.says("nothing was imported").says("mode = \"on\"").says("--dry-run");
+    assert_eq!(manual.revisions(), []);
+    let judged = host.pbxcert(&["import", "pbx", &cert, &key, "--dry-run"]).await.expect(0);
+    judged.says("ok    names: pbx.test");
+    let status = host.pbxcert(&["status"]).await.expect(0);
+    status.says("mode is \"observe\"").says("2 files wait there until mode = \"on\"");
+    assert_eq!(host.status().await["certificates"][0]["unread"], 2);
+}
+
+#[tokio::test]
+async fn a_password_file_is_read_as_windows_writes_it() {
+    let manual = Manual::new().await;
+    let host = &manual.host;
+    let bundle = for_locked_key(&manual.shop);
+    let at = |name: &str| host.dir.path().join(name).to_str().unwrap().to_owned();
+    let (cert, key, password) = (at("a.crt"), at("a.key"), at("password.txt"));
+    std::fs::write(&cert, bundle.cert_pem()).unwrap();
+    std::fs::write(&key, locked_key()).unwrap();
+    let dry = ["import", "pbx", &cert, &key, "--dry-run", "--password-file", &password];
+    std::fs::write(&password, "\u{feff}changeit\r\n").unwrap();
+    host.pbxcert(&dry).await.expect(0).says("ok    private key: the key in");
+    std::fs::write(&password, b"ch\xe4ngeit").unwrap();
+    host.pbxcert(&dry).await.expect(1).says("save it as UTF-8");
+}
+
+#[tokio::test]
+async fn a_signing_request_names_a_folder_that_is_there_or_why_there_is_none() {
+    let manual = Manual::new().await;
+    let host = &manual.host;
+    let asked = host.pbxcert(&["csr", "pbx"]).await.expect(0);
+    asked.says("BEGIN CERTIFICATE REQUEST").says(manual.drop_dir().to_str().unwrap());
+    assert!(manual.drop_dir().is_dir());
+    let beside = manual.drop_dir().with_file_name("pbx.csr");
+    assert!(std::fs::read_to_string(beside).unwrap().contains("CERTIFICATE REQUEST"));
+
+    let text = std::fs::read_to_string(host.config_file()).unwrap();
+    host.configure(&text.replace("source = \"manual\"", "source = \"acme\""));
+    let asked = host.pbxcert(&["csr", "pbx", "--new"]).await.expect(0);
+    asked.says("BEGIN CERTIFICATE REQUEST").says("cannot be uploaded yet");
 }
 
 #[tokio::test]
