@@ -2,6 +2,7 @@
 
 mod facts;
 mod import;
+mod progress;
 mod record;
 mod settle;
 

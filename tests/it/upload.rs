@@ -20,9 +20,11 @@ use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 use crate::host::{Host, LIMIT, until};
-use crate::lab::Lab;
+use crate::lab::{Lab, Manner};
 
 const MANUAL: &str = "source = \"manual\"\ntrust-anchor = \"DIR/ca.pem\"";
+/// What always lies in the folder.
+const OURS: [&str; 3] = ["accepted", "rejected", "STATUS.txt"];
 const AUTO: &str = "trust-anchor = \"DIR/ca.pem\"";
 
 fn days(n: i64) -> SignedDuration {
@@ -75,7 +77,7 @@ impl Lab {
         let entries = std::fs::read_dir(self.drop_dir()).unwrap();
         let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<String> =
-            names.filter(|n| n != "accepted" && n != "rejected" && !n.starts_with('.')).collect();
+            names.filter(|n| !OURS.contains(&n.as_str()) && !n.starts_with('.')).collect();
         names.sort();
         names
     }
@@ -537,6 +539,31 @@ async fn every_reason_stays_as_long_as_what_it_is_about() {
     let events = lab.history().len();
     lab.pass().await;
     assert_eq!(lab.history().len(), events, "it is told once");
+}
+
+#[tokio::test]
+async fn whoever_uploads_reads_whether_it_is_live_or_why_not() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let (lab, first) = live(100).await;
+    let short = first.leaf().fingerprint.short();
+    let note = lab.note("STATUS.txt");
+    assert!(note.contains(&short) && note.contains(": live since "), "{note}");
+    let inode = || lab.drop_dir().join("STATUS.txt").metadata().unwrap().ino();
+    let before = inode();
+    lab.pass().await;
+    assert_eq!(inode(), before, "a note that says the same wakes nobody");
+
+    let second = lab.bought(365);
+    lab.service.manner.set(Manner::Breaks);
+    lab.upload_pair(&second);
+    lab.pass().await;
+    let note = lab.note("STATUS.txt");
+    assert!(note.contains(&second.leaf().fingerprint.short()), "{note}");
+    assert!(note.contains("not live") && !note.contains("live since"), "{note}");
+    let before = inode();
+    lab.pass().await;
+    assert_eq!(inode(), before, "a note that says the same wakes nobody");
 }
 
 #[tokio::test]

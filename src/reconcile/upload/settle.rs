@@ -45,6 +45,8 @@ impl Reconciler<'_> {
         let keys: Vec<FileKey> = used.iter().map(|file| file.key.clone()).collect();
         let keys = [keys, drop.password.iter().cloned().collect()].concat();
         drop.folder.accepted(&keys, &public, &text, now).map_err(Trouble::Folder)?;
+        // What it says of the one before is over.
+        self.note_progress(spec)?;
         if !reasons.is_empty() {
             let text = format!("beside an accepted upload: {}", reasons.join("\n"));
             self.tell(spec, "refused", &text, None)?;
