@@ -53,6 +53,8 @@ pub struct Parts {
     /// What could not be read of it, as sentences that say what to do; each goes on after the
     /// file's name and a colon.
     pub problems: Vec<String>,
+    /// Something in it is locked, and no password was given: one that follows may open it.
+    pub locked: bool,
     /// Rounds of key derivation that were spent.
     pub rounds: u64,
     /// Rounds that the file would have needed at least, when there were too few; else 0.
@@ -265,6 +267,7 @@ impl<'a> Found<'a> {
             certificates: self.certificates,
             keys: self.keys,
             problems,
+            locked: self.problems.contains(&Problem::Locked),
             rounds: self.budget.spent,
             wanted: self.budget.wanted,
         }

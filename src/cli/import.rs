@@ -78,7 +78,7 @@ pub(super) async fn run(context: &Context, wish: &Wish, json: bool) -> Result<u8
     let imported = reconciler.import(spec, &asked).await?;
     let judgement = imported.judgement;
     if !json {
-        show_judgement(&judgement, &names);
+        show_judgement(&judgement, &names, wish.dry_run);
     }
     let mut report = report(&wish.name, &judgement, &names, wish.dry_run);
     report.revision = imported.revision;
@@ -86,7 +86,10 @@ pub(super) async fn run(context: &Context, wish: &Wish, json: bool) -> Result<u8
         Verdict::Accept { .. } => exit::DONE,
         Verdict::Refuse(_) | Verdict::Wait(_) => exit::FAILED,
     };
-    if report.revision.is_some() {
+    if let Some(revision) = report.revision {
+        if !json {
+            show::line(&format!("It is revision {revision}."));
+        }
         (report.services, code) = bring_into_service(context, spec, json).await?;
     }
     if json {
@@ -112,11 +115,14 @@ async fn bring_into_service(
         for line in &passes.services {
             show::line(&line.shown());
         }
+        if services.is_empty() {
+            show::line(NO_SERVICE);
+        }
     }
     Ok((passes.services, code))
 }
 
-fn show_judgement(judgement: &Judgement, names: &[String]) {
+fn show_judgement(judgement: &Judgement, names: &[String], dry_run: bool) {
     for Check { name, outcome, text } in &judgement.checks {
         let mark = match outcome {
             Outcome::Fail => "FAIL",
@@ -126,17 +132,21 @@ fn show_judgement(judgement: &Judgement, names: &[String]) {
         };
         show::line(&format!("{mark:<5} {name}: {text}"));
     }
+    // Those of a check stand there already.
+    let told = |sentence: &&String| judgement.checks.iter().any(|c| c.text == **sentence);
     match &judgement.verdict {
+        Verdict::Accept { text, .. } if dry_run => {
+            show::line(&text.replacen("Accepted:", "It would be accepted:", 1));
+            show::line("--dry-run: nothing was changed");
+        }
         Verdict::Accept { text, .. } => show::line(text),
         Verdict::Refuse(sentences) => {
-            // Those of a check stand there already.
-            let told = |sentence: &&String| judgement.checks.iter().any(|c| c.text == **sentence);
             sentences.iter().filter(|s| !told(s)).for_each(|sentence| show::line(sentence));
             show::line("refused: nothing was changed");
         }
         Verdict::Wait(text) => show::line(&format!("incomplete, nothing was changed: {text}")),
     }
-    judgement.remarks.iter().for_each(|remark| show::line(remark));
+    judgement.remarks.iter().filter(|r| !told(r)).for_each(|remark| show::line(remark));
     for (place, why) in &judgement.unused {
         if let Some(name) = names.get(*place) {
             show::line(&format!("not needed: {name}: {why}"));
@@ -174,7 +184,11 @@ fn report(name: &str, judgement: &Judgement, names: &[String], dry_run: bool) ->
 /// The files with the limits of the drop folder.
 fn read_all(paths: &[PathBuf]) -> Result<Vec<File>, Failed> {
     if paths.len() > MOST_FILES {
-        let text = format!("{} files are too many: at most {MOST_FILES} at a time", paths.len());
+        let text = format!(
+            "{} files are too many: at most {MOST_FILES} at a time. Name the certificate, its key \
+             and its intermediate certificates alone",
+            paths.len()
+        );
         return Err(Failed::new(exit::USAGE, text));
     }
     paths.iter().map(|path| read(path)).collect()
@@ -188,7 +202,7 @@ fn read(path: &Path) -> Result<File, Failed> {
     let name = path.display().to_string().escape_debug().to_string();
     let file = std::fs::File::open(path).map_err(|e| unreadable(&name, &e))?;
     if file.metadata().is_ok_and(|meta| meta.is_dir()) {
-        let text = format!("{name} is a folder: name the files in it");
+        let text = format!("{name} is a folder: name the files in it, as {name}/*");
         return Err(Failed::new(exit::USAGE, text));
     }
     Ok(File { bytes: bytes(file, &name, LARGEST)?, name })
@@ -200,7 +214,11 @@ fn bytes(from: impl std::io::Read, name: &str, limit: u64) -> Result<Zeroizing<V
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     from.take(limit + 1).read_to_end(&mut bytes).map_err(|e| unreadable(name, &e))?;
     if bytes.len() >= room {
-        let text = format!("{name} is larger than {} KiB: it is no certificate", limit >> 10);
+        let text = format!(
+            "{name} is larger than {} KiB, which no certificate, key or password is: look whether \
+             it is the right file",
+            limit >> 10
+        );
         return Err(Failed::new(exit::FAILED, text));
     }
     Ok(bytes)
@@ -216,11 +234,12 @@ fn password(path: &Path) -> Result<Zeroizing<String>, Failed> {
 }
 
 fn unreadable(name: &str, error: &std::io::Error) -> Failed {
-    let code = match error.kind() {
-        std::io::ErrorKind::PermissionDenied => exit::PERMISSION,
-        _ => exit::FAILED,
+    let (code, next) = match error.kind() {
+        std::io::ErrorKind::NotFound => (exit::FAILED, "look at its name and its folder (ls)"),
+        std::io::ErrorKind::PermissionDenied => (exit::PERMISSION, "run this as root (sudo)"),
+        _ => (exit::FAILED, "copy it to the disk of this machine, and name the copy"),
     };
-    Failed::new(code, format!("cannot read {name}: {error}"))
+    Failed::new(code, format!("cannot read {name} ({error}): {next}"))
 }
 
 /// The user who called sudo, else ours.
@@ -228,6 +247,9 @@ fn asker() -> u32 {
     let sudo = std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse().ok());
     sudo.unwrap_or_else(|| nix::unistd::getuid().as_raw())
 }
+
+const NO_SERVICE: &str = "It is stored, and nothing was installed: no [[service]] in the \
+                          configuration uses this certificate.";
 
 const ONLY_OBSERVES: &str = "nothing was imported: the configuration says mode = \"observe\", in \
                              which nothing is written. With --dry-run the files are only judged; \
@@ -239,3 +261,33 @@ const MOST_FILES: usize = 16;
 const LARGEST: u64 = 256 << 10;
 
 const LONGEST_PASSWORD: u64 = 4 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sentence_says_what_to_do_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::File::create(at("large.p12")).unwrap().set_len(LARGEST + 1).unwrap();
+        std::fs::write(at("latin"), b"p\xe4ss").unwrap();
+        let denied = std::io::Error::from_raw_os_error(13);
+        let stale = std::io::Error::from_raw_os_error(116);
+        let mut told: Vec<String> = [
+            read(dir.path()).err(),
+            read(&at("nowhere.pem")).err(),
+            read(&at("large.p12")).err(),
+            password(&at("latin")).err(),
+            read_all(&vec![at("a"); 17]).err(),
+            Some(unreadable("a.key", &denied)),
+            Some(unreadable("a.key", &stale)),
+        ]
+        .into_iter()
+        .map(|failed| failed.unwrap().text.replace(&dir.path().display().to_string(), "DIR"))
+        .collect();
+        told.extend([ONLY_OBSERVES, NO_SERVICE].map(str::to_owned));
+        let told = told.join("\n") + "\n";
+        assert!(told == include_str!("import.txt"), "import.txt is to be:\n{told}");
+    }
+}

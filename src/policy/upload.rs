@@ -22,9 +22,11 @@ use crate::config::CertSpec;
 
 pub use alone::password_alone;
 pub use facts::Facts;
-pub use judge::{is_best, judge};
-pub use pick::{candidates, to_follow};
-pub use words::{PASSWORD_IN_VAIN, acme_only, request_of_acme, waited_in_vain, waiting_note};
+pub use judge::judge;
+pub use pick::{candidates, is_best, to_follow};
+pub use words::{
+    PASSWORD_IN_VAIN, acme_only, not_put_together, request_of_acme, waited_in_vain, waiting_note,
+};
 
 /// Everything that was uploaded, taken apart.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +39,8 @@ pub struct Upload {
     pub keys: Vec<UploadedKey>,
     /// What could not be read: place in `files`, and why.
     pub problems: Vec<(usize, String)>,
+    /// One of them is locked, and there is no password yet.
+    pub locked: bool,
 }
 
 /// A certificate, and the files that it is in.
@@ -119,6 +123,8 @@ pub struct Live {
     pub what: String,
     /// One that we made ourselves until there is a real one.
     pub placeholder: bool,
+    /// Its CA has revoked it, as the daily check found.
+    pub revoked: bool,
     /// Its chain leads (or led, until it expired) to a trusted root.
     pub trusted: bool,
 }
@@ -220,6 +226,7 @@ impl Upload {
         let mut upload = Self::default();
         for (place, (name, parts)) in files.into_iter().enumerate() {
             upload.files.push(name);
+            upload.locked |= parts.locked;
             for problem in parts.problems {
                 upload.problems.push((place, problem));
             }
@@ -241,7 +248,7 @@ impl Upload {
             same.files.push(place);
             return;
         }
-        match Facts::read(&der) {
+        match Facts::read(&der).map_err(|reason| words::unusable(&reason)) {
             Ok(facts) => {
                 self.certificates.push(UploadedCertificate { files: vec![place], der, facts });
             }

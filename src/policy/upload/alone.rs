@@ -44,7 +44,7 @@ impl Case<'_> {
             let sentences = failures(&own).map(|check| check.text.clone()).collect();
             return refuse(sentences, own, problems);
         }
-        let needs_password = problems.iter().any(|text| text.contains(LOCKED));
+        let needs_password = self.upload.locked;
         let nothing = self.upload.certificates.is_empty() && self.upload.keys.is_empty();
         if nothing && !needs_password {
             return refuse(problems, readable, Vec::new());
@@ -72,6 +72,3 @@ impl Case<'_> {
 fn checked_problems(problems: &[String]) -> Vec<Check> {
     problems.iter().map(|text| fail("readable", text.clone())).collect()
 }
-
-/// In the sentence about a file that `password.txt` would open (`cert::import`).
-const LOCKED: &str = "and none was given";

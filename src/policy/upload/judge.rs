@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::facts::plain;
+use super::pick::at_fault;
 use super::{
     Candidate, Case, Check, Facts, Judgement, KeyPlace, Outcome, Trust, UploadedCertificate,
     Verdict, candidates, words,
@@ -49,11 +50,6 @@ pub fn judge(case: &Case<'_>) -> Judgement {
     Judgement { checks, verdict, remarks, unused }
 }
 
-/// No candidate that comes after this one in [`to_follow`](super::to_follow) can be better.
-pub fn is_best(case: &Case<'_>, candidate: Candidate) -> bool {
-    case.distrust(candidate) == 0 && failures(&case.checks(candidate)).next().is_none()
-}
-
 impl Case<'_> {
     pub(super) fn found(&self, candidate: Candidate) -> &UploadedCertificate {
         &self.upload.certificates[candidate.certificate]
@@ -64,7 +60,7 @@ impl Case<'_> {
     }
 
     /// Less is better: trusted, trusted by nobody, not followed.
-    fn distrust(&self, candidate: Candidate) -> u8 {
+    pub(super) fn distrust(&self, candidate: Candidate) -> u8 {
         match self.trust.get(&candidate.certificate).map(|trust| &trust.now) {
             Some(Ok(())) => 0,
             Some(Err(_)) => 1,
@@ -73,7 +69,7 @@ impl Case<'_> {
     }
 
     /// Every question about a certificate with its key.
-    fn checks(&self, candidate: Candidate) -> Vec<Check> {
+    pub(super) fn checks(&self, candidate: Candidate) -> Vec<Check> {
         let found = self.found(candidate);
         let mut checks = vec![ok("private key", self.key(candidate))];
         checks.extend(self.own_checks(found));
@@ -142,7 +138,10 @@ impl Case<'_> {
                 fail(NAME, words::rsa_too_small(&whose, bits, &self.spec.name))
             }
             Some(bits) => ok(NAME, format!("RSA, {bits} bits")),
-            None => ok(NAME, facts.leaf.key.map_or("no RSA", |kind| kind.word()).to_owned()),
+            None => ok(
+                NAME,
+                facts.leaf.key.map_or_else(|| facts.curve(), |kind| kind.word()).to_owned(),
+            ),
         }
     }
 
@@ -249,6 +248,9 @@ impl Case<'_> {
         let validity = live.leaf.validity;
         if live.placeholder {
             return Err("the one in use is only a placeholder".to_owned());
+        }
+        if live.revoked {
+            return Err("the one in use was revoked by its CA".to_owned());
         }
         if self.now > validity.not_after {
             return Err(format!("the one in use expired at {}", date(validity.not_after)));
@@ -364,11 +366,6 @@ fn weak_in(chain: &[rustls::pki_types::CertificateDer<'static>]) -> Option<Strin
     let (subject, hash) =
         facts.filter(|f| !f.self_issued).find_map(|f| Some((f.subject.clone(), f.weak_hash?)))?;
     Some(words::weak_signature(&format!("the certificate of the CA {subject}"), hash))
-}
-
-/// A certificate with such a fault is of no use, wherever its chain leads.
-pub(super) fn at_fault(own: &[Check]) -> bool {
-    failures(own).any(|check| check.name != "names")
 }
 
 pub(super) fn failures(checks: &[Check]) -> impl Iterator<Item = &Check> {

@@ -112,7 +112,7 @@ impl Scene {
     fn over(mut self, names: &str, from: Timestamp, lifetime: Duration) -> Self {
         let leaf = leaf(names, 7, from, lifetime);
         let what = "revision 3".to_owned();
-        self.live = Some(Live { leaf, what, placeholder: false, trusted: true });
+        self.live = Some(Live { leaf, what, placeholder: false, revoked: false, trusted: true });
         self
     }
 
@@ -213,6 +213,10 @@ fn sentences() -> Vec<(&'static str, String)> {
         f.rsa_bits = Some(1024);
     };
     refused("two faults", Scene::new().change(two));
+    let mut scene = Scene::empty();
+    let place = scene.file("odd.crt")[0];
+    scene.upload.problems.push((place, words::unusable("Extension: InvalidDate")));
+    refused("a certificate that cannot be read to its end", scene);
     let mut scene = Scene::new().change(|f| f.leaf.validity.not_after = day(-1.0));
     scene.upload.keys.clear();
     refused("expired, and its key has not come", scene);
@@ -237,6 +241,7 @@ fn sentences() -> Vec<(&'static str, String)> {
                    and nothing else, into a file password.txt beside it"
         .to_owned();
     scene.upload.problems.push((place, problem));
+    scene.upload.locked = true;
     waits("a locked file", scene);
 
     let mut accepted = |what, scene: Scene| {
@@ -276,6 +281,8 @@ fn sentences() -> Vec<(&'static str, String)> {
         "waited a day",
         waited_in_vain("have: certificate for a; missing: its private key"),
     ));
+    told.push(("it does not fit after all", not_put_together("certificate: \u{1b}[2J")));
+    told.push(("chains of too many", words::too_many_pairs("pbx.example")));
     told.push(("only a password", password_alone(None).text()));
     told.push((
         "only a password, and the wrong one",
@@ -368,6 +375,9 @@ fn worse_is_refused_only_where_something_good_would_be_lost() {
     scene.accepted();
     let mut scene = worse();
     scene.live.as_mut().unwrap().placeholder = true;
+    scene.accepted();
+    let mut scene = worse();
+    scene.live.as_mut().unwrap().revoked = true;
     scene.accepted();
     let mut scene = worse();
     scene.live.as_mut().unwrap().trusted = false;

@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 
+use super::facts::plain;
 use crate::policy::schedule::date;
 
 pub(super) fn already_live(names: &str, number: u64) -> String {
@@ -237,6 +238,23 @@ pub(super) const ITS_KEY: &str = "its private key";
 pub(super) fn the_certificate(wanted: &str, with_key: bool) -> String {
     let key = if with_key { "" } else { " and its private key" };
     format!("the certificate for {wanted}{key}")
+}
+
+/// Of a certificate that no server could load; goes on after the file and a colon.
+pub(super) fn unusable(reason: &str) -> String {
+    format!(
+        "a certificate in it cannot be used ({reason}): download it again from your CA, or have the \
+         CA issue it anew"
+    )
+}
+
+/// Of a pair that passed every question and is none all the same.
+pub fn not_put_together(reason: &str) -> String {
+    format!(
+        "The certificate and its key cannot be used together ({}). Download the certificate again \
+         from your CA and upload it with its key; if that does not help, have the CA issue it anew.",
+        plain(reason)
+    )
 }
 
 pub(super) fn unreadable(file: &str, reason: &str) -> String {

@@ -80,7 +80,10 @@ impl Reconciler<'_> {
             let chain = chain.unwrap_or_default();
             match Bundle::from_ders(chain, key) {
                 Ok(whole) => bundle = Some(whole),
-                Err(error) => judgement.verdict = Verdict::Refuse(vec![error.to_string()]),
+                Err(error) => {
+                    let text = judge::not_put_together(&error.to_string());
+                    judgement.verdict = Verdict::Refuse(vec![text]);
+                }
             }
         }
         Ok(Weighed { upload, judgement, bundle, locked })
@@ -188,11 +191,14 @@ impl Reconciler<'_> {
         let of = |number| bundles.iter().find(|(r, _)| Some(r.number) == number);
         if let Some((revision, bundle)) = of(promoted).or(bundles.last()) {
             let ends = revision.leaf.validity.not_after;
+            let fingerprint = revision.leaf.fingerprint;
+            let revoked = self.store.certificate(&spec.name)?.state()?.revoked;
             let at: Timestamp = self.world.now().min(ends);
             return Ok(Some(Live {
                 leaf: revision.leaf.clone(),
                 what: format!("revision {}", revision.number),
                 placeholder: revision.is_placeholder(),
+                revoked: revoked.is_some_and(|leaf| leaf.fingerprint == fingerprint),
                 trusted: chain::validate(bundle.chain(), roots, at).is_ok(),
             }));
         }
@@ -206,6 +212,7 @@ impl Reconciler<'_> {
             leaf,
             what: "from another tool".to_owned(),
             placeholder: false,
+            revoked: false,
             // Only its leaf was kept.
             trusted: false,
         }))

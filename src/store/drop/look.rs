@@ -109,7 +109,7 @@ fn read(folder: &Folder, name: &OsStr, limit: u64, now: Timestamp) -> Found {
 }
 
 /// Why a file that looked well could not be read: it was swapped since, or is not for us.
-fn why(error: &fs::Error, limit: u64) -> String {
+pub(super) fn why(error: &fs::Error, limit: u64) -> String {
     match error {
         fs::Error::Kind { what, .. } => format!("it is {what}; put the file itself here"),
         fs::Error::Link { .. } => "it is a symbolic link; put the file itself here".to_owned(),
