@@ -681,11 +681,15 @@ struct Manual {
 
 impl Manual {
     async fn new() -> Self {
+        Self::with("").await
+    }
+
+    async fn with(certificate: &str) -> Self {
         let (host, shop) = (Host::new().await, Lab::new().await);
         let skew = jiff::Timestamp::now().duration_since(shop.clock.now());
         shop.clock.forward(skew);
         let anchor = shop.dir.path().join("ca.pem");
-        let manual = format!("source = \"manual\"\ntrust-anchor = {anchor:?}\n");
+        let manual = format!("source = \"manual\"\ntrust-anchor = {anchor:?}\n{certificate}");
         let reload = host.reload();
         let text = format!("{}{manual}{}", host.head(), host.service_table(&reload, ""));
         host.configure(&text);
@@ -702,6 +706,12 @@ impl Manual {
         {
             std::fs::write(self.drop_dir().join(name), text).unwrap();
         }
+    }
+
+    /// `Some` once the service has it.
+    fn is_live(&self, bundle: &Bundle) -> Option<()> {
+        let pair = self.host.pair()?;
+        (pair.leaf().fingerprint == bundle.leaf().fingerprint).then_some(())
     }
 
     /// How many certificates lie in `accepted/`; a crash may leave two folders of the same.
@@ -859,6 +869,42 @@ async fn a_signing_request_names_a_folder_that_is_there_or_why_there_is_none() {
 }
 
 #[tokio::test]
+async fn a_polled_folder_takes_what_is_dropped() {
+    let manual = Manual::with("watch = \"poll\"\n").await;
+    let _daemon = manual.host.start_daemon();
+    let there = async || manual.drop_dir().is_dir().then_some(());
+    until("the folder is made", LIMIT, there).await;
+    let bundle = manual.shop.bought(365);
+    manual.upload(&bundle);
+    until("it is live", LIMIT, async || manual.is_live(&bundle)).await;
+}
+
+#[tokio::test]
+async fn an_editor_that_saves_twice_and_a_copy_that_is_renamed_are_read_once_and_whole() {
+    let manual = Manual::new().await;
+    let _daemon = manual.host.start_daemon();
+    let there = async || manual.drop_dir().is_dir().then_some(());
+    until("the folder is made", LIMIT, there).await;
+    let bundle = manual.shop.bought(365);
+    let (cert, key) = (bundle.cert_pem(), bundle.key().to_pem());
+    let at = |name: &str| manual.drop_dir().join(name);
+    // In place, as scp writes; in pieces, with half of it on disk in between.
+    let mut copied = std::fs::File::create(at("a.key")).unwrap();
+    let (half, rest) = key.as_bytes().split_at(key.len() / 2);
+    std::io::Write::write_all(&mut copied, half).unwrap();
+    copied.sync_all().unwrap();
+    // Over a backup, twice, as vim does.
+    for text in [&cert[..cert.len() / 2], &cert] {
+        std::fs::write(at(".a.crt.swp"), text).unwrap();
+        std::fs::rename(at(".a.crt.swp"), at("a.crt")).unwrap();
+    }
+    std::io::Write::write_all(&mut copied, rest).unwrap();
+    std::mem::drop(copied);
+    until("it is live", LIMIT, async || manual.is_live(&bundle)).await;
+    assert_eq!(manual.host.happened("refused"), 0, "{:#?}", manual.host.history());
+}
+
+#[tokio::test]
 async fn import_prints_a_checklist_and_brings_it_into_service() {
     let manual = Manual::new().await;
     let host = &manual.host;
@@ -871,11 +917,13 @@ async fn import_prints_a_checklist_and_brings_it_into_service() {
     let alone = host.pbxcert(&["import", "pbx", cert]).await.expect(1);
     alone.says("incomplete, nothing was changed").says("missing: its private key");
     let judged = host.pbxcert(&["import", "pbx", cert, key, "--dry-run"]).await.expect(0);
-    judged.says("ok    private key: ").says("ok    names: pbx.test");
+    let judged = judged.says("ok    private key: ").says("ok    names: pbx.test");
+    judged.says("It would be accepted: the certificate for pbx.test").says("nothing was changed");
     assert_eq!(manual.revisions(), []);
 
     let run = host.pbxcert(&["import", "pbx", cert, key]).await.expect(0);
     let run = run.says("Accepted: the certificate for pbx.test").says("sip: files installed");
+    let run = run.says("It is revision ");
     run.says("sip: done: ");
     assert_eq!(host.pair().unwrap().leaf().fingerprint, bundle.leaf().fingerprint);
     let again = host.pbxcert(&["import", "pbx", cert, key, "--json"]).await.expect(0).json();
