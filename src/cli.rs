@@ -222,8 +222,15 @@ impl Context {
 }
 
 fn load(path: &Path) -> Result<Loaded, Failed> {
-    file::load(path, file::Options::HERE)
-        .map_err(|problems| Failed::new(exit::CONFIG, problems.to_string()))
+    file::load(path, file::Options::HERE).map_err(|problems| unusable(path, &problems))
+}
+
+/// One that we may not read is no broken one.
+fn unusable(path: &Path, problems: &Problems) -> Failed {
+    let opened = std::fs::File::open(path).map_err(|error| error.kind()).err();
+    let denied = opened == Some(std::io::ErrorKind::PermissionDenied);
+    let code = if denied { exit::PERMISSION } else { exit::CONFIG };
+    Failed::new(code, problems.to_string())
 }
 
 fn load_or_accepted(path: &Path) -> Result<Loaded, Failed> {
@@ -232,7 +239,7 @@ fn load_or_accepted(path: &Path) -> Result<Loaded, Failed> {
         Err(problems) => problems,
     };
     let Ok(accepted) = file::load_accepted(path, &problems) else {
-        return Err(Failed::new(exit::CONFIG, problems.to_string()));
+        return Err(unusable(path, &problems));
     };
     show::warning(&format!(
         "{} is broken (see `pbxcert validate`); this goes by the configuration of {}",

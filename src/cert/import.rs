@@ -53,6 +53,8 @@ pub struct Parts {
     /// What could not be read of it, as sentences that say what to do; each goes on after the
     /// file's name and a colon.
     pub problems: Vec<String>,
+    /// Something in it is locked, and no password was given: one that follows may open it.
+    pub locked: bool,
     /// Rounds of key derivation that were spent.
     pub rounds: u64,
     /// Rounds that the file would have needed at least, when there were too few; else 0.
@@ -265,6 +267,7 @@ impl<'a> Found<'a> {
             certificates: self.certificates,
             keys: self.keys,
             problems,
+            locked: self.problems.contains(&Problem::Locked),
             rounds: self.budget.spent,
             wanted: self.budget.wanted,
         }
@@ -290,6 +293,37 @@ fn names(certificate: &X509Certificate<'_>) -> usize {
     };
     certificate.extensions().iter().map(|e| of(e.parsed_extension())).sum()
 }
+
+/// The password in a file: what stands in it, but for a mark of its encoding at the beginning and
+/// the end of its first line at the end.
+///
+/// # Errors
+///
+/// When it is no text; what to do.
+pub fn password(bytes: &[u8]) -> Result<Zeroizing<String>, &'static str> {
+    let utf_16 = |bytes: &[u8], join: fn([u8; 2]) -> u16| {
+        let pairs = bytes.chunks_exact(2);
+        let whole = pairs.remainder().is_empty();
+        let units: Zeroizing<Vec<u16>> =
+            Zeroizing::new(pairs.map(|p| join([p[0], p[1]])).collect());
+        String::from_utf16(&units).ok().filter(|_| whole)
+    };
+    // As Windows writes it: PowerShell, and what the Editor calls Unicode.
+    let text = match bytes {
+        [0xff, 0xfe, rest @ ..] => utf_16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => utf_16(rest, u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, rest @ ..] => std::str::from_utf8(rest).ok().map(str::to_owned),
+        _ => std::str::from_utf8(bytes).ok().map(str::to_owned),
+    };
+    let text = Zeroizing::new(text.ok_or(NO_TEXT)?);
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(Zeroizing::new(line.strip_suffix('\r').unwrap_or(line).to_owned()))
+}
+
+/// Goes on after the name of the file and a colon.
+const NO_TEXT: &str = "it is no text that can be read: write the password into it anew, with \
+                       nothing else, and save it as UTF-8 (in an editor, \"Save as\" and \
+                       \"Encoding\")";
 
 /// The file as a text: UTF-8, or UTF-16 as Windows writes it; what is neither becomes signs that
 /// mean nothing.

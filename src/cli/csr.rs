@@ -4,8 +4,11 @@ use std::path::Path;
 
 use super::act::now;
 use super::{Context, Failed, exit, show};
+use crate::config::Source;
 use crate::fs::{self, Owner};
+use crate::policy::upload;
 use crate::reconcile::wait_for;
+use crate::store::DropFolder;
 
 /// Prints the request alone on standard output, so that it can be redirected; what to do with it
 /// goes where people look.
@@ -17,6 +20,11 @@ pub(super) async fn print(
 ) -> Result<u8, Failed> {
     let found = context.certificates(Some(name))?;
     let Some(spec) = found.first() else { return Ok(exit::USAGE) };
+    let takes_uploads = spec.source != Source::Acme;
+    // Whoever has the answer must find the folder that is named below.
+    if takes_uploads && let Err(error) = DropFolder::open(&spec.upload) {
+        show::warning(&Failed::of(&error).text);
+    }
     let store = context.store.certificate(name)?;
     let lock = || store.try_lock(now());
     let writer = wait_for(name, lock, &show::progress).await?;
@@ -35,12 +43,16 @@ pub(super) async fn print(
     let beside = csr.beside.iter().map(|path| path.display().to_string());
     let files = [csr.path.display().to_string()].into_iter().chain(beside);
     let files = files.chain(out.map(|out| out.display().to_string()));
-    show::progress(&format!(
-        "the request is in {}; give it to your web shop or company CA, and upload what they send \
-         into {}/ (no key belongs to it; see {})",
-        files.collect::<Vec<_>>().join(" and "),
-        spec.upload.dir.display(),
-        csr.path.with_extension("txt").display()
-    ));
+    let files = files.collect::<Vec<_>>().join(" and ");
+    show::progress(&if takes_uploads {
+        format!(
+            "the request is in {files}; give it to your web shop or company CA, and upload what \
+             they send into {}/ (no key belongs to it; see {})",
+            spec.upload.dir.display(),
+            csr.path.with_extension("txt").display()
+        )
+    } else {
+        format!("the request is in {files}. {}", upload::request_of_acme(name))
+    });
     Ok(exit::DONE)
 }

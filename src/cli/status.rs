@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use self::lines::{Checked, lingering, mode_line, show_uploads};
+use self::lines::{Checked, OBSERVING, daemon_line, lingering, mode_line, show_uploads};
 use super::plan::service_step;
 use super::{Context, Failed, alert, exit, identity, show};
 use crate::config::Source;
@@ -21,7 +21,7 @@ use crate::policy::words::{self, Wanting, Word};
 use crate::state::reach::{Mode, Reach};
 use crate::state::upload::UploadRecord;
 use crate::state::{Approval, Doubt, Revision, ServiceState, Step};
-use crate::store::DaemonRecord;
+use crate::store::{DaemonRecord, DropFolder};
 use crate::world::World;
 
 #[derive(Serialize)]
@@ -71,6 +71,8 @@ struct Certificate {
     upload: Option<UploadRecord>,
     /// The upload that is incomplete, and what is missing.
     waiting: Option<UploadRecord>,
+    /// Files in the drop folder that nobody looks at, since pbxcert only observes.
+    unread: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -140,6 +142,9 @@ pub(super) fn print(context: &Context, json: bool) -> Result<u8, Failed> {
     }
     if let Some(line) = report.identity.line(now) {
         show::warning(&line);
+    }
+    if context.loaded.config.mode == crate::config::Mode::Observe {
+        show::line(OBSERVING);
     }
     show::line("");
     let rows = report.certificates.iter().map(|c| {
@@ -347,6 +352,8 @@ fn certificates(
             drop_folder: (spec.source != Source::Acme).then(|| spec.upload.dir.clone()),
             upload: context.store.upload_record(&spec.name)?,
             waiting: seen.state.waiting.clone(),
+            unread: (config.mode == crate::config::Mode::Observe && spec.source != Source::Acme)
+                .then(|| DropFolder::count(&spec.upload)),
         });
     }
     Ok(lines)
@@ -378,19 +385,4 @@ fn looked_at(endpoint: &str, state: &ServiceState) -> Endpoint {
         looked_at: served.map(|s| s.at),
         seen: served.map_or_else(|| "not looked at yet".to_owned(), verdict::shown),
     }
-}
-
-fn daemon_line(context: &Context, report: &Report, now: Timestamp) -> String {
-    let Some(daemon) = &report.daemon else {
-        return "the daemon is not running (systemctl start pbxcert)".to_owned();
-    };
-    if !context.store.daemon_runs() {
-        return "the daemon died; its last record is kept (systemctl start pbxcert)".to_owned();
-    }
-    let other = if daemon.config_hash == context.loaded.config.hash {
-        ""
-    } else {
-        ", with another configuration than this (systemctl reload pbxcert)"
-    };
-    format!("daemon pid {} started {}{other}", daemon.pid, show::relative(daemon.started_at, now))
 }

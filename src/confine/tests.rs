@@ -72,7 +72,7 @@ async fn children_that_hang_cost_five_seconds_together_and_nothing_to_the_others
 
 #[test]
 fn what_a_child_may_answer_is_in_no_relation_to_what_it_can_say() {
-    let mut parts = Parts { rounds: 7, wanted: 9, ..Parts::default() };
+    let mut parts = Parts { rounds: 7, wanted: 9, locked: true, ..Parts::default() };
     parts.problems.push("ü".to_owned());
     parts.keys.push(PrivateKey::generate(KeyType::EcdsaP256).unwrap());
     parts.certificates.push(vec![1, 2, 3].into());

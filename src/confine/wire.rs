@@ -11,6 +11,7 @@ const BYTES: u8 = b'b';
 const CERTIFICATE: u8 = b'c';
 const END: u8 = b'e';
 const KEY: u8 = b'k';
+const LOCKED: u8 = b'l';
 const NAME: u8 = b'n';
 const PASSWORD: u8 = b's';
 const PROBLEM: u8 = b'p';
@@ -56,6 +57,7 @@ pub(super) fn answer(parts: &Parts) -> Zeroizing<Vec<u8>> {
         .chain(parts.certificates.iter().map(|c| (CERTIFICATE, c.as_ref())))
         .chain(parts.keys.iter().map(|k| (KEY, k.pkcs8())))
         .chain(parts.problems.iter().map(|p| (PROBLEM, p.as_bytes())))
+        .chain(parts.locked.then_some((LOCKED, &[][..])))
         .chain([(END, &[][..])])
         .collect();
     written(&items)
@@ -77,6 +79,7 @@ pub(super) fn read_answer(bytes: &[u8]) -> Option<Result<Parts, String>> {
                 let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(value));
                 parts.keys.push(PrivateKey::from_der(&der).ok()?);
             }
+            LOCKED => parts.locked = true,
             PROBLEM => parts.problems.push(String::from_utf8(value.to_vec()).ok()?),
             REFUSED => return Some(Err(String::from_utf8_lossy(value).into_owned())),
             ROUNDS => parts.rounds = number(value)?,

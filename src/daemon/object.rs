@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::config::{CertSpec, Config, Install, ServiceSpec, Source};
 use crate::fs;
 use crate::policy::schedule;
-use crate::store::Store;
+use crate::store::{DropFolder, Store};
 use crate::watch::Folders;
 
 /// What is looked after.
@@ -92,15 +92,9 @@ pub(super) fn at_the_latest(object: &Object, config: &Config, now: Timestamp) ->
 
 /// Whether something lies in its drop folder: then it waits for no other certificate.
 pub(super) fn has_upload(config: &Config, name: &str) -> bool {
-    let Some(spec) = config.certificate(name).filter(|spec| is_uploaded(spec)) else {
-        return false;
-    };
-    let entries = std::fs::read_dir(&spec.upload.dir).into_iter().flatten().flatten();
-    entries.take(GLANCE).any(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+    let spec = config.certificate(name).filter(|spec| is_uploaded(spec));
+    spec.is_some_and(|spec| DropFolder::has_upload(&spec.upload))
 }
-
-/// So many names are looked at for that.
-const GLANCE: usize = 64;
 
 /// Tokens of orders under way: their responses stay.
 pub(super) fn pending_tokens(store: &Store, config: &Config) -> BTreeSet<String> {

@@ -1,7 +1,7 @@
 //! Judges an upload: is this certificate to be taken, refused, or is something missing?
 //!
-//! [`candidates`] says which certificates have their key; the caller finds out where their chains
-//! lead, and [`judge()`] decides from all of it.
+//! [`to_follow`] says whose chains matter, the best first; the caller finds out where they lead,
+//! until [`is_best`] says that no other can be better, and [`judge()`] decides from all of it.
 
 mod alone;
 mod facts;
@@ -20,10 +20,13 @@ use crate::cert::import::Parts;
 use crate::cert::{Fingerprint, Leaf};
 use crate::config::CertSpec;
 
+pub use alone::password_alone;
 pub use facts::Facts;
 pub use judge::judge;
-pub use pick::candidates;
-pub use words::{acme_only, waited_in_vain, waiting_note};
+pub use pick::{candidates, is_best, to_follow};
+pub use words::{
+    PASSWORD_IN_VAIN, acme_only, not_put_together, request_of_acme, waited_in_vain, waiting_note,
+};
 
 /// Everything that was uploaded, taken apart.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +39,8 @@ pub struct Upload {
     pub keys: Vec<UploadedKey>,
     /// What could not be read: place in `files`, and why.
     pub problems: Vec<(usize, String)>,
+    /// One of them is locked, and there is no password yet.
+    pub locked: bool,
 }
 
 /// A certificate, and the files that it is in.
@@ -101,6 +106,8 @@ pub struct Trust {
     pub chain: Vec<CertificateDer<'static>>,
     /// What is missing upwards.
     pub missing: Option<Missing>,
+    /// Why that could not be fetched, when it was tried.
+    pub not_fetched: Option<String>,
     /// Whether it leads to a root now; why not.
     pub now: Result<(), String>,
     /// The same at the last moment of the leaf.
@@ -116,6 +123,8 @@ pub struct Live {
     pub what: String,
     /// One that we made ourselves until there is a real one.
     pub placeholder: bool,
+    /// Its CA has revoked it, as the daily check found.
+    pub revoked: bool,
     /// Its chain leads (or led, until it expired) to a trusted root.
     pub trusted: bool,
 }
@@ -146,7 +155,8 @@ pub struct Case<'a> {
     pub live: Option<&'a Live>,
     /// What was committed last.
     pub newest: Option<&'a Newest>,
-    /// Where the chains of the candidates lead, by [`Candidate::certificate`].
+    /// Where the chains of the candidates lead, by [`Candidate::certificate`]. One that is not
+    /// there is never taken.
     pub trust: &'a BTreeMap<usize, Trust>,
     /// Root says that worse is right.
     pub accept_worse: bool,
@@ -216,6 +226,7 @@ impl Upload {
         let mut upload = Self::default();
         for (place, (name, parts)) in files.into_iter().enumerate() {
             upload.files.push(name);
+            upload.locked |= parts.locked;
             for problem in parts.problems {
                 upload.problems.push((place, problem));
             }
@@ -237,7 +248,7 @@ impl Upload {
             same.files.push(place);
             return;
         }
-        match Facts::read(&der) {
+        match Facts::read(&der).map_err(|reason| words::unusable(&reason)) {
             Ok(facts) => {
                 self.certificates.push(UploadedCertificate { files: vec![place], der, facts });
             }

@@ -1,8 +1,12 @@
 //! What may be said of a certificate, each word from a record that names the observation behind it.
 
+mod progress;
+
 use super::schedule::date;
 use super::verdict::shown;
 use crate::state::{PairState, Revision, Served, ServiceState, Step};
+
+pub use progress::{Wants, progress};
 
 /// A status word and the observation behind it.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -31,6 +31,7 @@ impl Reconciler<'_> {
         writer.retire_csrs(spec, &self.live(&spec.name)?)?;
         let mut pass = self.steps(&writer, spec, pass, &mut look_at).await?;
         pass.findings.extend(upload::finding(spec, &store.state()?));
+        self.note_progress(spec)?;
         pass.wait.until = pass.wait.until.into_iter().chain(look_at).min();
         Ok(pass)
     }

@@ -21,6 +21,15 @@ impl Reconciler<'_> {
     /// When records cannot be read or written; a service that fails is no error here, but
     /// remembered.
     pub async fn service(&self, spec: &ServiceSpec) -> Result<Pass, Error> {
+        let pass = self.service_steps(spec).await;
+        for name in &spec.certificates {
+            let certificate = self.config.certificate(name);
+            certificate.map_or(Ok(()), |certificate| self.note_progress(certificate))?;
+        }
+        pass
+    }
+
+    async fn service_steps(&self, spec: &ServiceSpec) -> Result<Pass, Error> {
         let store = self.store.service(&spec.name)?;
         let now = || self.world.now();
         let writer = wait_for(&spec.name, || store.try_lock(now()), self.progress).await?;

@@ -2,22 +2,23 @@
 
 mod facts;
 mod import;
+mod progress;
 mod record;
+mod settle;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use self::facts::Fetches;
 use super::{Error, Pass, Reconciler};
 use crate::cert::bundle::Bundle;
 use crate::cert::import::{File, Parts};
 use crate::config::{CertSpec, Mode, Source};
 use crate::confine;
 use crate::deploy::chain_of;
-use crate::policy::schedule::{DAY, holds_until};
 use crate::policy::upload::{self as judge, Judgement, Upload, Verdict};
-use crate::state::upload::{UploadOutcome, UploadRecord};
-use crate::state::{CertState, Condition, Finding, Severity};
+use crate::state::{Condition, Finding, Severity};
 use crate::store::{CertificateWriter, DropFolder, Dropped, DroppedFile, FileKey};
 
 pub use import::{Imported, Wish};
@@ -28,8 +29,16 @@ struct Drop<'a> {
     folder: &'a DropFolder,
     /// `password.txt`: goes with what it opens.
     password: Option<FileKey>,
-    /// What is told of things there that are no files to be taken, when it is news.
+    /// What is told of things there that are no files to be taken.
     strange: Option<String>,
+}
+
+/// Things in the folder that are no files to be taken.
+struct Strange {
+    /// What they are, and what to do.
+    text: String,
+    /// It was not told before.
+    is_news: bool,
 }
 
 /// An upload that was judged.
@@ -111,15 +120,21 @@ impl Reconciler<'_> {
         folder.sweep(now).map_err(Trouble::Folder)?;
         let dropped = folder.look(now).map_err(Trouble::Folder)?;
         let quiet_at = dropped.quiet_at;
-        let strange = self.turn_away(writer, spec, &folder, &dropped, pass)?;
-        if dropped.files.is_empty() {
+        let strange = self.turn_away(writer, spec, &folder, &dropped)?;
+        // A password alone may be for what was refused before, or for what still comes.
+        let nothing = dropped.files.is_empty() && dropped.password_key.is_none();
+        if nothing || dropped.files.is_empty() && quiet_at.is_some() {
             if quiet_at.is_none() {
                 self.forget_waiting(writer)?;
                 folder.waiting("").map_err(Trouble::Folder)?;
             }
             return Ok(quiet_at);
         }
-        let mut drop = Drop { folder: &folder, password: dropped.password_key.clone(), strange };
+        let mut drop = Drop {
+            folder: &folder,
+            password: dropped.password_key.clone(),
+            strange: strange.as_ref().map(|strange| strange.text.clone()),
+        };
         if spec.source == Source::Acme {
             let text = judge::acme_only(&spec.name);
             self.refuse(writer, spec, &drop, &dropped.files, &text)?;
@@ -129,6 +144,9 @@ impl Reconciler<'_> {
         let until = match &weighed.judgement.verdict {
             Verdict::Accept { .. } => {
                 self.take(writer, spec, &drop, &files, weighed)?;
+                // The record tells of what was taken.
+                let beside = strange.filter(|strange| strange.is_news);
+                pass.findings.extend(beside.map(|strange| strange.finding(spec)));
                 None
             }
             Verdict::Refuse(_) => {
@@ -157,19 +175,29 @@ impl Reconciler<'_> {
             let parts = confine::parts(&self.world.helper, &files, password.as_ref()).await;
             files.into_iter().map(|f| f.name).zip(parts).collect()
         };
+        let fetches = Fetches::new();
         let fresh = taken_apart(&dropped.files).await;
-        let weighed = self.weigh(writer, spec, fresh.clone(), false).await?;
+        let mut weighed = self.weigh(writer, spec, fresh.clone(), false, &fetches).await?;
         if matches!(weighed.judgement.verdict, Verdict::Accept { .. }) {
             return Ok((dropped.files, weighed));
+        }
+        let count = dropped.files.len();
+        if count == 0 {
+            weighed.judgement = judge::password_alone(None);
         }
         let earlier = folder.rejected_lately(self.world.now()).map_err(Trouble::Folder)?;
         if earlier.is_empty() {
             return Ok((dropped.files, weighed));
         }
         let all = [fresh, taken_apart(&earlier).await].concat();
-        let count = dropped.files.len();
-        let mut together = self.weigh(writer, spec, all, false).await?;
-        if !together.is_news() || !together.takes_one_of(count) {
+        let mut together = self.weigh(writer, spec, all, false, &fetches).await?;
+        // A password alone has to be what makes the difference.
+        let fits = if count == 0 { together.locked } else { together.takes_one_of(count) };
+        if !together.is_news() || !fits {
+            if count == 0 && together.locked {
+                let text = together.judgement.text();
+                weighed.judgement = judge::password_alone(Some(&text));
+            }
             return Ok((dropped.files, weighed));
         }
         let files = [dropped.files, earlier].concat();
@@ -179,134 +207,6 @@ impl Reconciler<'_> {
         together.judgement.unused.retain(|(at, _)| *at < count);
         let kept = files.into_iter().enumerate().filter(|(at, _)| !stays(*at));
         Ok((kept.map(|(_, file)| file).collect(), together))
-    }
-
-    /// Commits what was accepted, tells it, and only then tidies up: a crash in between comes here
-    /// again, knows the certificate, and tells nothing twice.
-    fn take(
-        &self,
-        writer: &CertificateWriter,
-        spec: &CertSpec,
-        drop: &Drop<'_>,
-        files: &[DroppedFile],
-        weighed: Weighed,
-    ) -> Result<(), Trouble> {
-        let Weighed { judgement, bundle, .. } = weighed;
-        let Some(bundle) = bundle else { return Ok(()) };
-        let why_not = |at: usize| judgement.unused.iter().find(|(unused, _)| *unused == at);
-        let (mut used, mut beside, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
-        for (at, file) in files.iter().enumerate() {
-            match why_not(at) {
-                None => used.push(file),
-                Some((_, why)) => {
-                    beside.push(file.key.clone());
-                    reasons.push(format!("{}: {why}", file.file.name));
-                }
-            }
-        }
-        let text = self.commit_upload(writer, spec, &bundle, &judgement, &record_of(&used))?;
-        let public = [("cert.pem", bundle.cert_pem()), ("chain.pem", bundle.chain_pem())];
-        let public = public.into_iter().filter(|(_, pem)| !pem.is_empty());
-        let public: Vec<_> = public.map(|(name, pem)| (name.to_owned(), pem)).collect();
-        let now = self.world.now();
-        let keys: Vec<FileKey> = used.iter().map(|file| file.key.clone()).collect();
-        let keys = [keys, drop.password.iter().cloned().collect()].concat();
-        drop.folder.accepted(&keys, &public, &text, now).map_err(Trouble::Folder)?;
-        if !reasons.is_empty() {
-            let text = format!("beside an accepted upload: {}", reasons.join("\n"));
-            self.tell(spec, "refused", &text, None)?;
-        }
-        reasons.extend(drop.strange.clone());
-        if reasons.is_empty() {
-            return Ok(());
-        }
-        drop.folder.rejected(&beside, &reasons.join("\n"), now).map_err(Trouble::Folder)
-    }
-
-    fn refuse(
-        &self,
-        writer: &CertificateWriter,
-        spec: &CertSpec,
-        drop: &Drop<'_>,
-        files: &[DroppedFile],
-        text: &str,
-    ) -> Result<(), Trouble> {
-        let record = record_of(&files.iter().collect::<Vec<_>>());
-        self.remember_refusal(writer, spec, record, text)?;
-        let keys = files.iter().map(|file| file.key.clone());
-        let keys: Vec<FileKey> = keys.chain(drop.password.clone()).collect();
-        let reason = std::iter::once(text).chain(drop.strange.as_deref());
-        let reason = reason.collect::<Vec<_>>().join("\n");
-        drop.folder.rejected(&keys, &reason, self.world.now()).map_err(Trouble::Folder)?;
-        drop.folder.waiting("").map_err(Trouble::Folder)
-    }
-
-    /// Says what is missing; after 24 h it is refused.
-    fn wait(
-        &self,
-        writer: &CertificateWriter,
-        spec: &CertSpec,
-        drop: &Drop<'_>,
-        files: &[DroppedFile],
-        judgement: &Judgement,
-    ) -> Result<Option<Timestamp>, Trouble> {
-        let now = self.world.now();
-        let text = judgement.text();
-        let (names, uid) = record_of(&files.iter().collect::<Vec<_>>());
-        let state = writer.state()?;
-        let before = state.waiting.as_ref().filter(|waiting| waiting.files == names);
-        let since = before.map_or(now, |waiting| waiting.at);
-        let Some(until) = holds_until(since, PATIENCE, now) else {
-            let reason = match &judgement.verdict {
-                Verdict::Wait(waiting) => judge::waited_in_vain(waiting),
-                Verdict::Accept { .. } | Verdict::Refuse(_) => text,
-            };
-            return self.refuse(writer, spec, drop, files, &reason).map(|()| None);
-        };
-        if before.is_none_or(|waiting| waiting.text != text) {
-            self.tell(spec, "waiting", &text, None)?;
-            let outcome = UploadOutcome::Waiting;
-            let waiting =
-                UploadRecord { at: since, files: names, uid, outcome, text: text.clone() };
-            writer.remember(&CertState { waiting: Some(waiting), ..state })?;
-            self.say(&format!("{}: {text}", spec.name));
-        }
-        let note = judge::waiting_note(&text, until);
-        drop.folder.waiting(&note).map_err(Trouble::Folder)?;
-        Ok(Some(until))
-    }
-
-    /// Says once of what is no file that we take why not; returns that when it is news, for a
-    /// note that tells of more.
-    fn turn_away(
-        &self,
-        writer: &CertificateWriter,
-        spec: &CertSpec,
-        folder: &DropFolder,
-        dropped: &Dropped,
-        pass: &mut Pass,
-    ) -> Result<Option<String>, Trouble> {
-        let each = dropped.refused.iter().map(|(name, why)| format!("{name}: {why}"));
-        let text = Some(each.collect::<Vec<_>>().join("\n")).filter(|text| !text.is_empty());
-        if let Some(text) = &text {
-            let text = format!("in the drop folder, {text}");
-            let title = format!("strange files in the drop folder of {}", spec.name);
-            let (severity, object) = (Severity::Warning, spec.name.as_str());
-            pass.findings.push(Finding::new(Condition::Fault, object, severity, title, text));
-        }
-        let state = writer.state()?;
-        // How many there are is no news.
-        let uncounted =
-            |text: &String| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
-        if state.turned_away.as_ref().map(uncounted) == text.as_ref().map(uncounted) {
-            return Ok(None);
-        }
-        if let Some(text) = &text {
-            self.tell(spec, "refused", text, None)?;
-            folder.rejected(&[], text, self.world.now()).map_err(Trouble::Folder)?;
-        }
-        writer.remember(&CertState { turned_away: text.clone(), ..state })?;
-        Ok(text)
     }
 
     /// Does `work`, unless an upload that is whole comes meanwhile: then `None`, and `work` is cut
@@ -344,7 +244,7 @@ impl Reconciler<'_> {
 }
 
 impl Weighed {
-    /// Certificate or key lies in one of the first `count` files.
+    /// Key, certificate or an intermediate of it lies in one of the first `count` files.
     fn takes_one_of(&self, count: usize) -> bool {
         let Verdict::Accept { candidate, .. } = &self.judgement.verdict else { return false };
         let fresh = |files: &[usize]| files.iter().any(|at| *at < count);
@@ -352,14 +252,18 @@ impl Weighed {
             judge::KeyPlace::Uploaded(place) => fresh(&self.upload.keys[place].files),
             judge::KeyPlace::Ours(_) => false,
         };
-        key || fresh(&self.upload.certificates[candidate.certificate].files)
+        let chain = self.bundle.as_ref().map(Bundle::chain).unwrap_or_default();
+        let of_chain = self.upload.certificates.iter().filter(|c| chain.contains(&c.der));
+        key || of_chain.into_iter().any(|certificate| fresh(&certificate.files))
     }
 }
 
-/// Names of the files, and who owns the first of them.
-fn record_of(files: &[&DroppedFile]) -> (Vec<String>, Option<u32>) {
-    let names = files.iter().map(|file| file.file.name.clone()).collect();
-    (names, files.first().map(|file| file.uid))
+impl Strange {
+    fn finding(self, spec: &CertSpec) -> Finding {
+        let title = format!("strange files in the drop folder of {}", spec.name);
+        let text = format!("in the drop folder, {}", self.text);
+        Finding::new(Condition::DropRefused, &spec.name, Severity::Warning, title, text)
+    }
 }
 
 /// What stands in the way of an upload.
@@ -381,9 +285,6 @@ impl From<crate::store::Error> for Trouble {
         Self::Records(error.into())
     }
 }
-
-/// How long an incomplete upload stays.
-const PATIENCE: Duration = DAY;
 
 /// While a CA is asked, the folder is looked at so often.
 const GLANCE: Duration = Duration::from_millis(500);

@@ -16,7 +16,7 @@ use super::record::{self, Read, Record};
 use super::{Error, PRIVATE_FILE};
 use crate::cert::bundle::{PrivateKey, digest_hex, pem};
 use crate::cert::{Identifier, KeyType};
-use crate::config::CertSpec;
+use crate::config::{CertSpec, Source};
 use crate::fs::{self, Owner};
 
 /// More than an RSA key of 8192 bits takes.
@@ -257,10 +257,7 @@ fn text(spec: &CertSpec, record: &CsrRecord) -> String {
          1. Order a TLS server certificate at your web shop or company CA, and give it the text\n   \
             below, from BEGIN to END. Where it asks for the kind of server, say \"other\". It must\n   \
             make no key of its own: the private key is on this machine and never leaves it.\n\
-         2. Upload what you get, all of it (certificate and \"CA bundle\"), into\n   \
-            {folder}/\n   \
-            No key and no password belong to it. Within seconds ACCEPTED.txt or REASON.txt says\n   \
-            what became of it.\n\
+         2. {upload}\n\
          \n\
          This request is for one certificate. For another one: pbxcert csr {name} --new\n\
          \n\
@@ -268,7 +265,21 @@ fn text(spec: &CertSpec, record: &CsrRecord) -> String {
         name = spec.name,
         public = record.public_key,
         made_at = record.made_at.strftime("%Y-%m-%d %H:%M UTC"),
-        folder = spec.upload.dir.display(),
+        upload = what_to_upload(spec),
         pem = record.pem,
+    )
+}
+
+fn what_to_upload(spec: &CertSpec) -> String {
+    if spec.source == Source::Acme {
+        return "First write source = \"auto\" or \"manual\" for this certificate into the\n   \
+                configuration: as it is, it comes from its CA alone and takes no uploads."
+            .to_owned();
+    }
+    format!(
+        "Upload what you get, all of it (certificate and \"CA bundle\"), into\n   {}/\n   No key \
+         and no password belong to it. Within seconds it is gone from there, and\n   \
+         accepted/<time>/ACCEPTED.txt or REASON.txt in that folder says what became of it.",
+        spec.upload.dir.display()
     )
 }

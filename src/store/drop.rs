@@ -4,6 +4,7 @@
 //! <drop-dir>/<certificate>/              mode 1730 with drop-group, else 0700; the way there 0711
 //!     cert.pem key.pem password.txt ...  as uploaded
 //!     WAITING.txt REASON.txt             what is missing; why the last upload was refused (0644)
+//!     STATUS.txt                         how far the last accepted one got in each service (0644)
 //!     accepted/<time>/                   public parts as PEM, ACCEPTED.txt (0755, 0644)
 //!     rejected/<time>/                   refused files, for us alone (0700), 30 days
 //!     rejected/.taking/ .gone/           files on their way to one of these; empty but after a crash
@@ -132,6 +133,16 @@ impl DropFolder {
         Ok(Self { dir: make::make(spec)? })
     }
 
+    /// How many files lie there to be looked at, without making or touching anything.
+    pub fn count(spec: &UploadSpec) -> usize {
+        glance(spec, list::NAMES).count()
+    }
+
+    /// Whether there is any, as far as a glance shows.
+    pub fn has_upload(spec: &UploadSpec) -> bool {
+        glance(spec, GLANCE).next().is_some()
+    }
+
     /// Where it is.
     pub fn path(&self) -> &std::path::Path {
         &self.dir
@@ -205,6 +216,19 @@ impl DropFolder {
         }
     }
 
+    /// Writes `STATUS.txt`: how far what was accepted got. An empty text: there is nothing to tell,
+    /// and the note goes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::accepted`].
+    pub fn progress(&self, text: &str) -> Result<(), Error> {
+        match make::open(&self.dir)? {
+            Some(open) => keep::progress(&open, text),
+            None => Ok(()),
+        }
+    }
+
     /// Removes what is over its time: refused files after 30 days, and of more than 200 refusals
     /// the oldest.
     ///
@@ -218,6 +242,18 @@ impl DropFolder {
         }
     }
 }
+
+/// Files to be looked at among the first so many names.
+fn glance(spec: &UploadSpec, most: usize) -> impl Iterator<Item = std::fs::DirEntry> {
+    let entries = std::fs::read_dir(&spec.dir).into_iter().flatten().flatten().take(most);
+    entries.filter(|entry| {
+        entry.file_type().is_ok_and(|kind| kind.is_file())
+            && name::role(&entry.file_name()) == name::Role::Upload
+    })
+}
+
+/// So many names are looked at to see whether there is anything.
+const GLANCE: usize = 64;
 
 #[cfg(test)]
 mod tests;

@@ -15,12 +15,16 @@ use pbxcert::policy::upload::Verdict;
 use pbxcert::reconcile::{Imported, Pass, Wish};
 use pbxcert::state::Condition;
 use pbxcert::state::upload::{UploadOutcome, UploadRecord};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 use crate::host::{Host, LIMIT, until};
-use crate::lab::Lab;
+use crate::lab::{Lab, Manner};
 
 const MANUAL: &str = "source = \"manual\"\ntrust-anchor = \"DIR/ca.pem\"";
+/// What always lies in the folder.
+const OURS: [&str; 3] = ["accepted", "rejected", "STATUS.txt"];
 const AUTO: &str = "trust-anchor = \"DIR/ca.pem\"";
 
 fn days(n: i64) -> SignedDuration {
@@ -73,7 +77,7 @@ impl Lab {
         let entries = std::fs::read_dir(self.drop_dir()).unwrap();
         let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<String> =
-            names.filter(|n| n != "accepted" && n != "rejected" && !n.starts_with('.')).collect();
+            names.filter(|n| !OURS.contains(&n.as_str()) && !n.starts_with('.')).collect();
         names.sort();
         names
     }
@@ -314,6 +318,254 @@ async fn of_two_candidates_the_better_is_taken() {
     assert!(lab.note("REASON.txt").starts_with("short.pem: It holds another certificate"));
 }
 
+/// A company CA with an intermediate: the certificates that it made for one key, each good for
+/// longer than the one before, and its intermediate. All in PEM.
+struct Company {
+    key: String,
+    leaves: Vec<String>,
+    intermediate: String,
+}
+
+impl Company {
+    /// Its root is what the lab trusts from now on.
+    fn new(lab: &Lab, count: usize) -> Self {
+        let ca = |name: &str| {
+            let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            (params, rcgen::KeyPair::generate().unwrap())
+        };
+        let ((root, root_key), (between, between_key)) = (ca("Company Root"), ca("Company 1"));
+        let root_pem = root.self_signed(&root_key).unwrap().pem();
+        let root = rcgen::Issuer::new(root, root_key);
+        let intermediate = between.signed_by(&between_key, &root).unwrap().pem();
+        let between = rcgen::Issuer::new(between, between_key);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let leaf = |number: usize| {
+            let mut params = for_pbx(lab, number);
+            params.distinguished_name.push(rcgen::DnType::CommonName, "pbx.test");
+            params.signed_by(&key, &between).unwrap().pem()
+        };
+        let leaves = (0..count).map(leaf).collect();
+        std::fs::write(lab.dir.path().join("ca.pem"), root_pem).unwrap();
+        Self { key: key.serialize_pem(), leaves, intermediate }
+    }
+}
+
+/// Valid for a hundred days and `number` more.
+fn for_pbx(lab: &Lab, number: usize) -> rcgen::CertificateParams {
+    let mut params = rcgen::CertificateParams::new(vec!["pbx.test".to_owned()]).unwrap();
+    let now = Duration::from_secs(u64::try_from(lab.clock.now().as_second()).unwrap());
+    let day = Duration::from_secs(24 * 60 * 60);
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + now - day;
+    params.not_after = epoch + now + day * (100 + u32::try_from(number).unwrap());
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    params.serial_number = Some(u64::try_from(number + 1).unwrap().into());
+    params
+}
+
+#[tokio::test]
+async fn of_many_renewals_for_one_key_the_last_is_live_with_its_intermediate() {
+    for count in [5, 11] {
+        for last in [0, count / 2, count - 1] {
+            let lab = lab(MANUAL).await;
+            let mut company = Company::new(&lab, count);
+            let newest = company.leaves.pop().unwrap();
+            company.leaves.insert(last, newest.clone());
+            for (place, pem) in company.leaves.iter().enumerate() {
+                lab.upload(&[(&format!("y{place:02}.crt"), pem)]);
+            }
+            lab.upload(&[("a.key", &company.key), ("int.pem", &company.intermediate)]);
+            lab.pass().await;
+            let newest = CertificateDer::from_pem_slice(newest.as_bytes()).unwrap();
+            assert_eq!(lab.served(), Some(Fingerprint::of(&newest)), "{last} of {count}");
+            let store = lab.store.certificate("pbx").unwrap();
+            let bundle = store.bundle(lab.newest().unwrap().number).unwrap();
+            assert_eq!(bundle.chain().len(), 2, "{last} of {count}: the intermediate is not there");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_self_signed_one_behind_many_others_does_not_take_the_place_of_a_trusted_one() {
+    for count in [5, 11] {
+        for place in [0, count / 2, count - 1] {
+            let lab = lab(MANUAL).await;
+            let company = Company::new(&lab, count);
+            let key = rcgen::KeyPair::from_pem(&company.key).unwrap();
+            let own = for_pbx(&lab, 1000).self_signed(&key).unwrap().pem();
+            let good = [("old.crt", &*company.leaves[count - 1]), ("old.key", &*company.key)];
+            lab.upload(&[&good[..], &[("int.pem", &company.intermediate)]].concat());
+            lab.pass().await;
+            let served = lab.served();
+            let mut pems: Vec<&String> = company.leaves[..count - 1].iter().collect();
+            pems.insert(place, &own);
+            for (at, pem) in pems.iter().enumerate() {
+                lab.upload(&[(&format!("{at:02}.crt"), pem)]);
+            }
+            lab.upload(&[("a.key", &company.key), ("int.pem", &company.intermediate)]);
+            lab.pass().await;
+            assert_eq!(lab.served(), served, "{place} of {count}");
+            assert_eq!(lab.record().outcome, UploadOutcome::Refused, "{:?}", lab.record());
+        }
+    }
+}
+
+/// A key, locked with `changeit`.
+fn locked_key() -> Vec<u8> {
+    use base64::prelude::{BASE64_STANDARD, Engine as _};
+
+    let text = include_str!("../fixtures/import/pbes2.key.b64");
+    BASE64_STANDARD.decode(text.replace('\n', "")).unwrap()
+}
+
+/// The certificate for the locked key, made by the lab's CA.
+fn for_locked_key(lab: &Lab) -> Bundle {
+    use pbxcert::cert::import::{ROUNDS, parts};
+
+    let file = File { name: "a.key".to_owned(), bytes: locked_key().into() };
+    let key = parts(&file, Some("changeit"), ROUNDS).keys[0].clone();
+    lab.ca.bundle_with(key, &["pbx.test"], lab.clock.now(), days(365))
+}
+
+#[tokio::test]
+async fn a_corrected_password_alone_opens_what_was_refused() {
+    let lab = lab(MANUAL).await;
+    let bundle = for_locked_key(&lab);
+    std::fs::write(lab.drop_dir().join("a.key"), locked_key()).unwrap();
+    lab.upload(&[("a.crt", &bundle.cert_pem()), ("password.txt", "changed")]);
+    lab.clock.forward(SignedDuration::from_secs(60));
+    lab.pass().await;
+    // The certificate waits for the key, which could not be opened.
+    assert!(lab.note("WAITING.txt").contains("does not open it"), "{}", lab.note("WAITING.txt"));
+    lab.clock.forward(days(2));
+    lab.pass().await;
+    assert_eq!(lab.lies(), ["REASON.txt"]);
+
+    lab.upload(&[("password.txt", "changeit")]);
+    lab.pass().await;
+    assert_eq!(lab.served(), Some(bundle.leaf().fingerprint), "{}", lab.note("WAITING.txt"));
+    assert_eq!(lab.lies(), Vec::<String>::new());
+    assert_no_key(&lab.drop_dir());
+}
+
+#[tokio::test]
+async fn a_password_alone_is_told_of_and_does_not_lie_there_for_ever() {
+    let lab = lab(MANUAL).await;
+    lab.upload(&[("password.txt", "changeit")]);
+    let passes = lab.pass().await;
+    let note = lab.note("WAITING.txt");
+    let words = "have: a password (password.txt); missing: the file that it opens";
+    assert!(note.starts_with(words), "{note}");
+    assert_eq!(lab.lies(), ["WAITING.txt", "password.txt"]);
+    assert_eq!(passes["pbx"].wait.until, Some(lab.clock.now() + days(1)));
+    lab.clock.forward(days(1));
+    lab.pass().await;
+    assert_eq!(lab.lies(), ["REASON.txt"]);
+    assert!(lab.note("REASON.txt").contains("was removed"), "{}", lab.note("REASON.txt"));
+    let rejected = lab.drop_dir().join("rejected");
+    let kept = std::fs::read_dir(rejected).unwrap().map(|e| e.unwrap().path());
+    assert!(kept.into_iter().all(|folder| !folder.join("password.txt").exists()));
+}
+
+#[tokio::test]
+async fn a_password_that_opens_nothing_refused_waits_for_the_file_that_it_opens() {
+    let lab = lab(MANUAL).await;
+    std::fs::write(lab.drop_dir().join("other.key"), locked_key()).unwrap();
+    lab.upload(&[("password.txt", "wrong"), ("notes.txt", "Dear Sir")]);
+    lab.pass().await;
+    lab.clock.forward(days(2));
+    lab.pass().await;
+    // A glob sends it first, and its file seconds later.
+    lab.upload(&[("password.txt", "wrong, too")]);
+    lab.pass().await;
+    assert_eq!(lab.lies(), ["REASON.txt", "WAITING.txt", "password.txt"]);
+    let note = lab.note("WAITING.txt");
+    assert!(note.contains("Tried on what was refused before: ") && note.contains("other.key"));
+}
+
+#[tokio::test]
+async fn an_intermediate_that_comes_after_the_refusal_makes_it_whole() {
+    let (lab, _) = live(100).await;
+    let company = Company::new(&lab, 1);
+    // What is in use is trusted, so that this has to be.
+    let company_root = std::fs::read_to_string(lab.dir.path().join("ca.pem")).unwrap();
+    let roots = format!("{company_root}{}", lab.ca.root_pem);
+    std::fs::write(lab.dir.path().join("ca.pem"), roots).unwrap();
+    let pair = [("a.crt", &*company.leaves[0]), ("a.key", &*company.key)];
+    let words = "Company 1. Download it from your CA";
+    lab.refuses(&pair, &["is missing", words, "--accept-worse"]).await;
+    lab.upload(&[("ca-bundle.crt", &company.intermediate)]);
+    lab.pass().await;
+    let leaf = CertificateDer::from_pem_slice(company.leaves[0].as_bytes()).unwrap();
+    assert_eq!(lab.served(), Some(Fingerprint::of(&leaf)), "{}", lab.note("REASON.txt"));
+    assert_eq!(lab.lies(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_first_upload_without_its_intermediate_is_taken_with_a_warning() {
+    let lab = lab(MANUAL).await;
+    let company = Company::new(&lab, 1);
+    lab.upload(&[("a.crt", &company.leaves[0]), ("a.key", &company.key)]);
+    lab.pass().await;
+    let text = lab.record().text;
+    assert_eq!(lab.record().outcome, UploadOutcome::Accepted, "{text}");
+    for words in ["It was taken, because", "phones and browsers will refuse it", "Company 1"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn every_reason_stays_as_long_as_what_it_is_about() {
+    let lab = lab(MANUAL).await;
+    std::fs::create_dir(lab.drop_dir().join("mycert")).unwrap();
+    let passes = lab.pass().await;
+    let told = |reason: &str| lab.note("REASON.txt").contains(reason);
+    assert!(told("mycert: it is a folder"), "{}", lab.note("REASON.txt"));
+    // At once, in status and in an alert.
+    assert_eq!(lab.record().outcome, UploadOutcome::Refused);
+    assert!(lab.record().text.contains("mycert: it is a folder"));
+    let found = passes["pbx"].findings.iter().filter(|f| f.text.contains("mycert: "));
+    assert_eq!(found.map(|f| f.condition).collect::<Vec<_>>(), [Condition::DropRefused]);
+
+    lab.upload(&[("c.zip", "PK\u{3}\u{4} and so on")]);
+    lab.pass().await;
+    assert!(told("mycert: it is a folder") && told("c.zip: "), "{}", lab.note("REASON.txt"));
+    lab.upload_pair(&lab.bought(365));
+    lab.pass().await;
+    assert_eq!(lab.record().outcome, UploadOutcome::Accepted);
+    assert!(told("mycert: it is a folder") && !told("c.zip"), "{}", lab.note("REASON.txt"));
+    let events = lab.history().len();
+    lab.pass().await;
+    assert_eq!(lab.history().len(), events, "it is told once");
+}
+
+#[tokio::test]
+async fn whoever_uploads_reads_whether_it_is_live_or_why_not() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let (lab, first) = live(100).await;
+    let short = first.leaf().fingerprint.short();
+    let note = lab.note("STATUS.txt");
+    assert!(note.contains(&short) && note.contains(": live since "), "{note}");
+    let inode = || lab.drop_dir().join("STATUS.txt").metadata().unwrap().ino();
+    let before = inode();
+    lab.pass().await;
+    assert_eq!(inode(), before, "a note that says the same wakes nobody");
+
+    let second = lab.bought(365);
+    lab.service.manner.set(Manner::Breaks);
+    lab.upload_pair(&second);
+    lab.pass().await;
+    let note = lab.note("STATUS.txt");
+    assert!(note.contains(&second.leaf().fingerprint.short()), "{note}");
+    assert!(note.contains("not live") && !note.contains("live since"), "{note}");
+    let before = inode();
+    lab.pass().await;
+    assert_eq!(inode(), before, "a note that says the same wakes nobody");
+}
+
 #[tokio::test]
 async fn the_same_again_is_nothing_new() {
     let (lab, bundle) = live(365).await;
@@ -429,11 +681,15 @@ struct Manual {
 
 impl Manual {
     async fn new() -> Self {
+        Self::with("").await
+    }
+
+    async fn with(certificate: &str) -> Self {
         let (host, shop) = (Host::new().await, Lab::new().await);
         let skew = jiff::Timestamp::now().duration_since(shop.clock.now());
         shop.clock.forward(skew);
         let anchor = shop.dir.path().join("ca.pem");
-        let manual = format!("source = \"manual\"\ntrust-anchor = {anchor:?}\n");
+        let manual = format!("source = \"manual\"\ntrust-anchor = {anchor:?}\n{certificate}");
         let reload = host.reload();
         let text = format!("{}{manual}{}", host.head(), host.service_table(&reload, ""));
         host.configure(&text);
@@ -450,6 +706,12 @@ impl Manual {
         {
             std::fs::write(self.drop_dir().join(name), text).unwrap();
         }
+    }
+
+    /// `Some` once the service has it.
+    fn is_live(&self, bundle: &Bundle) -> Option<()> {
+        let pair = self.host.pair()?;
+        (pair.leaf().fingerprint == bundle.leaf().fingerprint).then_some(())
     }
 
     /// How many certificates lie in `accepted/`; a crash may leave two folders of the same.
@@ -554,6 +816,95 @@ async fn the_daemon_takes_what_is_dropped_and_tells_what_is_missing() {
 }
 
 #[tokio::test]
+async fn who_only_observes_imports_nothing_and_says_what_waits() {
+    let manual = Manual::new().await;
+    let host = &manual.host;
+    host.pbxcert(&["renew"]).await;
+    let text = std::fs::read_to_string(host.config_file()).unwrap();
+    host.configure(&format!("mode = \"observe\"\n{text}"));
+    let bundle = manual.shop.bought(365);
+    manual.upload(&bundle);
+    let file = |name: &str| manual.drop_dir().join(name).to_str().unwrap().to_owned();
+    let (cert, key) = (file("a.crt"), file("a.key"));
+    let refused = host.pbxcert(&["import", "pbx", &cert, &key]).await.expect(78);
+    refused.says("nothing was imported").says("mode = \"on\"").says("--dry-run");
+    assert_eq!(manual.revisions(), []);
+    let judged = host.pbxcert(&["import", "pbx", &cert, &key, "--dry-run"]).await.expect(0);
+    judged.says("ok    names: pbx.test");
+    let status = host.pbxcert(&["status"]).await.expect(0);
+    status.says("mode is \"observe\"").says("2 files wait there until mode = \"on\"");
+    assert_eq!(host.status().await["certificates"][0]["unread"], 2);
+}
+
+#[tokio::test]
+async fn a_password_file_is_read_as_windows_writes_it() {
+    let manual = Manual::new().await;
+    let host = &manual.host;
+    let bundle = for_locked_key(&manual.shop);
+    let at = |name: &str| host.dir.path().join(name).to_str().unwrap().to_owned();
+    let (cert, key, password) = (at("a.crt"), at("a.key"), at("password.txt"));
+    std::fs::write(&cert, bundle.cert_pem()).unwrap();
+    std::fs::write(&key, locked_key()).unwrap();
+    let dry = ["import", "pbx", &cert, &key, "--dry-run", "--password-file", &password];
+    std::fs::write(&password, "\u{feff}changeit\r\n").unwrap();
+    host.pbxcert(&dry).await.expect(0).says("ok    private key: the key in");
+    std::fs::write(&password, b"ch\xe4ngeit").unwrap();
+    host.pbxcert(&dry).await.expect(1).says("save it as UTF-8");
+}
+
+#[tokio::test]
+async fn a_signing_request_names_a_folder_that_is_there_or_why_there_is_none() {
+    let manual = Manual::new().await;
+    let host = &manual.host;
+    let asked = host.pbxcert(&["csr", "pbx"]).await.expect(0);
+    asked.says("BEGIN CERTIFICATE REQUEST").says(manual.drop_dir().to_str().unwrap());
+    assert!(manual.drop_dir().is_dir());
+    let beside = manual.drop_dir().with_file_name("pbx.csr");
+    assert!(std::fs::read_to_string(beside).unwrap().contains("CERTIFICATE REQUEST"));
+
+    let text = std::fs::read_to_string(host.config_file()).unwrap();
+    host.configure(&text.replace("source = \"manual\"", "source = \"acme\""));
+    let asked = host.pbxcert(&["csr", "pbx", "--new"]).await.expect(0);
+    asked.says("BEGIN CERTIFICATE REQUEST").says("cannot be uploaded yet");
+}
+
+#[tokio::test]
+async fn a_polled_folder_takes_what_is_dropped() {
+    let manual = Manual::with("watch = \"poll\"\n").await;
+    let _daemon = manual.host.start_daemon();
+    let there = async || manual.drop_dir().is_dir().then_some(());
+    until("the folder is made", LIMIT, there).await;
+    let bundle = manual.shop.bought(365);
+    manual.upload(&bundle);
+    until("it is live", LIMIT, async || manual.is_live(&bundle)).await;
+}
+
+#[tokio::test]
+async fn an_editor_that_saves_twice_and_a_copy_that_is_renamed_are_read_once_and_whole() {
+    let manual = Manual::new().await;
+    let _daemon = manual.host.start_daemon();
+    let there = async || manual.drop_dir().is_dir().then_some(());
+    until("the folder is made", LIMIT, there).await;
+    let bundle = manual.shop.bought(365);
+    let (cert, key) = (bundle.cert_pem(), bundle.key().to_pem());
+    let at = |name: &str| manual.drop_dir().join(name);
+    // In place, as scp writes; in pieces, with half of it on disk in between.
+    let mut copied = std::fs::File::create(at("a.key")).unwrap();
+    let (half, rest) = key.as_bytes().split_at(key.len() / 2);
+    std::io::Write::write_all(&mut copied, half).unwrap();
+    copied.sync_all().unwrap();
+    // Over a backup, twice, as vim does.
+    for text in [&cert[..cert.len() / 2], &cert] {
+        std::fs::write(at(".a.crt.swp"), text).unwrap();
+        std::fs::rename(at(".a.crt.swp"), at("a.crt")).unwrap();
+    }
+    std::io::Write::write_all(&mut copied, rest).unwrap();
+    std::mem::drop(copied);
+    until("it is live", LIMIT, async || manual.is_live(&bundle)).await;
+    assert_eq!(manual.host.happened("refused"), 0, "{:#?}", manual.host.history());
+}
+
+#[tokio::test]
 async fn import_prints_a_checklist_and_brings_it_into_service() {
     let manual = Manual::new().await;
     let host = &manual.host;
@@ -566,11 +917,13 @@ async fn import_prints_a_checklist_and_brings_it_into_service() {
     let alone = host.pbxcert(&["import", "pbx", cert]).await.expect(1);
     alone.says("incomplete, nothing was changed").says("missing: its private key");
     let judged = host.pbxcert(&["import", "pbx", cert, key, "--dry-run"]).await.expect(0);
-    judged.says("ok    private key: ").says("ok    names: pbx.test");
+    let judged = judged.says("ok    private key: ").says("ok    names: pbx.test");
+    judged.says("It would be accepted: the certificate for pbx.test").says("nothing was changed");
     assert_eq!(manual.revisions(), []);
 
     let run = host.pbxcert(&["import", "pbx", cert, key]).await.expect(0);
     let run = run.says("Accepted: the certificate for pbx.test").says("sip: files installed");
+    let run = run.says("It is revision ");
     run.says("sip: done: ");
     assert_eq!(host.pair().unwrap().leaf().fingerprint, bundle.leaf().fingerprint);
     let again = host.pbxcert(&["import", "pbx", cert, key, "--json"]).await.expect(0).json();

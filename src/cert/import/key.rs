@@ -30,7 +30,8 @@ pub(super) fn pkcs8(der: &[u8]) -> Result<PrivateKey, Problem> {
             load(&PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der)))
         }
         EC => sec1_on(inner, parameters),
-        _ => load(&PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der))),
+        // Ed25519 too: the library reads it, hardly any phone does, and no public CA signs it.
+        _ => Err(Problem::KeyKind),
     }
 }
 

@@ -198,10 +198,13 @@ impl Problem {
                               .cer, .key, PKCS#12 as .p12 or .pfx, PKCS#7 as .p7b): upload the \
                               certificate and the private key as they came from the CA"
                 .to_owned(),
-            Self::WrongPassword => "the password does not open it: look into password.txt for a \
-                                    letter or a space too many; if the password is right, the \
-                                    file is damaged, so export or download it again"
-                .to_owned(),
+            Self::WrongPassword => {
+                "the password does not open it (it may have a letter or a space \
+                                    too many): write the right one into password.txt, and upload \
+                                    the file and password.txt again, together; if the password \
+                                    is right, the file is damaged, so export or download it again"
+                    .to_owned()
+            }
         }
     }
 }

@@ -118,6 +118,29 @@ fn every_sentence_says_what_to_do_next() {
 }
 
 #[test]
+fn a_password_is_read_as_every_editor_writes_it() {
+    let wide =
+        |text: &str, bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(bytes).collect();
+    let little: Vec<u8> = wide("\u{feff}pässwörd\r\n", u16::to_le_bytes);
+    let big: Vec<u8> = wide("\u{feff}pässwörd", u16::to_be_bytes);
+    for bytes in [
+        "pässwörd".as_bytes(),
+        "pässwörd\n".as_bytes(),
+        "pässwörd\r\n".as_bytes(),
+        "\u{feff}pässwörd\r\n".as_bytes(),
+        &little,
+        &big,
+    ] {
+        assert_eq!(super::password(bytes).unwrap().as_str(), "pässwörd", "{bytes:?}");
+    }
+    // Nothing else is taken away.
+    assert_eq!(super::password(b" a b \n\n").unwrap().as_str(), " a b \n");
+    for bytes in [&b"p\xe4ssw\xf6rd"[..], &little[..5], b"\xff\xfe\x00\xd8"] {
+        assert!(super::password(bytes).unwrap_err().contains("save it as UTF-8"), "{bytes:?}");
+    }
+}
+
+#[test]
 fn a_command_to_be_copied_holds_no_name_that_a_shell_could_run() {
     for name in ["$(reboot).jks", "a b.jks", "`x`", "-rf", "a;b", "büro.jks", "a'b", ""] {
         let sentence = Problem::LegacyPem.sentence(name);

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::super::{Context, Failed, show};
-use super::{Certificate, Service};
+use super::{Certificate, Report, Service};
 use crate::config::Source;
 use crate::policy::daily;
 use crate::policy::schedule::Seed;
@@ -92,9 +92,15 @@ pub(super) fn show_uploads(certificate: &Certificate, now: Timestamp) {
     if certificate.source == Source::Manual.word()
         || certificate.upload.is_some()
         || certificate.waiting.is_some()
+        || certificate.unread.is_some_and(|count| count > 0)
     {
         let source = certificate.source;
         show::line(&format!("  {name}: source {source}, drop folder {}", folder.display()));
+    }
+    if let Some(count @ 1..) = certificate.unread {
+        let files = if count == 1 { "1 file waits" } else { "files wait" };
+        let count = if count == 1 { String::new() } else { format!("{count} ") };
+        show::line(&format!("  {name}: {count}{files} there until mode = \"on\""));
     }
     for (what, upload) in
         [("incomplete upload", &certificate.waiting), ("last upload", &certificate.upload)]
@@ -108,3 +114,23 @@ pub(super) fn show_uploads(certificate: &Certificate, now: Timestamp) {
         }
     }
 }
+
+/// Whether the daemon runs, and by what.
+pub(super) fn daemon_line(context: &Context, report: &Report, now: Timestamp) -> String {
+    let Some(daemon) = &report.daemon else {
+        return "the daemon is not running (systemctl start pbxcert)".to_owned();
+    };
+    if !context.store.daemon_runs() {
+        return "the daemon died; its last record is kept (systemctl start pbxcert)".to_owned();
+    }
+    let other = if daemon.config_hash == context.loaded.config.hash {
+        ""
+    } else {
+        ", with another configuration than this (systemctl reload pbxcert)"
+    };
+    format!("daemon pid {} started {}{other}", daemon.pid, show::relative(daemon.started_at, now))
+}
+
+/// Where nothing is done.
+pub(super) const OBSERVING: &str = "mode is \"observe\": everything is looked at, nothing is ordered, taken or \
+                         installed (mode = \"on\" in the configuration changes that)";

@@ -1,7 +1,14 @@
-//! What is to become of an upload in which no certificate has its key.
+//! What is to become of an upload in which no certificate has its key, or nothing but a password.
 
 use super::judge::{fail, failures, shown};
 use super::{Case, Check, Judgement, UploadedCertificate, Verdict, words};
+
+/// Of `password.txt` alone; `tried` is what came of it with what was refused before.
+pub fn password_alone(tried: Option<&str>) -> Judgement {
+    let remarks = tried.into_iter().map(words::password_tried).collect();
+    let verdict = Verdict::Wait(words::password_alone());
+    Judgement { checks: Vec::new(), verdict, remarks, unused: Vec::new() }
+}
 
 impl Case<'_> {
     /// No certificate has its key.
@@ -37,7 +44,7 @@ impl Case<'_> {
             let sentences = failures(&own).map(|check| check.text.clone()).collect();
             return refuse(sentences, own, problems);
         }
-        let needs_password = problems.iter().any(|text| text.contains(LOCKED));
+        let needs_password = self.upload.locked;
         let nothing = self.upload.certificates.is_empty() && self.upload.keys.is_empty();
         if nothing && !needs_password {
             return refuse(problems, readable, Vec::new());
@@ -65,6 +72,3 @@ impl Case<'_> {
 fn checked_problems(problems: &[String]) -> Vec<Check> {
     problems.iter().map(|text| fail("readable", text.clone())).collect()
 }
-
-/// In the sentence about a file that `password.txt` would open (`cert::import`).
-const LOCKED: &str = "and none was given";

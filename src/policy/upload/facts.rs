@@ -50,6 +50,16 @@ impl Facts {
     }
 }
 
+impl Facts {
+    /// What a key is that we never make ourselves.
+    pub(super) fn curve(&self) -> &'static str {
+        // secp521r1, RFC 5480 section 2.1.1.1, as an object identifier in DER.
+        let p521 = [6, 5, 0x2b, 0x81, 4, 0, 0x23];
+        let named = self.public.windows(p521.len()).any(|window| window == p521);
+        if named { "ecdsa-p521" } else { "of another kind than RSA" }
+    }
+}
+
 fn weak_hash(x509: &X509Certificate<'_>) -> Option<&'static str> {
     let algorithm = x509.signature_algorithm.algorithm.to_id_string();
     WEAK.iter().find(|(id, _)| *id == algorithm).map(|(_, hash)| *hash)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::facts::plain;
+use super::pick::at_fault;
 use super::{
     Candidate, Case, Check, Facts, Judgement, KeyPlace, Outcome, Trust, UploadedCertificate,
     Verdict, candidates, words,
@@ -13,14 +14,14 @@ use crate::config::Source;
 use crate::policy::schedule::{WEEK, date};
 
 /// What is to become of an upload. Of several certificates with their keys the best is judged:
-/// one without a fault first, then the one that ends last.
+/// one without a fault first, then one that is trusted, then the one that ends last.
 pub fn judge(case: &Case<'_>) -> Judgement {
     let candidates = candidates(case.upload, case.ours);
     let mut judged: Vec<(Candidate, Vec<Check>)> =
         candidates.into_iter().map(|candidate| (candidate, case.checks(candidate))).collect();
     judged.sort_by_key(|(candidate, checks)| {
         let ends = case.leaf(*candidate).validity.not_after;
-        (failures(checks).count(), std::cmp::Reverse(ends))
+        (failures(checks).count(), case.distrust(*candidate), std::cmp::Reverse(ends))
     });
     let several = judged.len() > 1;
     let Some((candidate, checks)) = judged.into_iter().next() else {
@@ -50,16 +51,25 @@ pub fn judge(case: &Case<'_>) -> Judgement {
 }
 
 impl Case<'_> {
-    fn found(&self, candidate: Candidate) -> &UploadedCertificate {
+    pub(super) fn found(&self, candidate: Candidate) -> &UploadedCertificate {
         &self.upload.certificates[candidate.certificate]
     }
 
-    fn leaf(&self, candidate: Candidate) -> &Leaf {
+    pub(super) fn leaf(&self, candidate: Candidate) -> &Leaf {
         &self.found(candidate).facts.leaf
     }
 
+    /// Less is better: trusted, trusted by nobody, not followed.
+    pub(super) fn distrust(&self, candidate: Candidate) -> u8 {
+        match self.trust.get(&candidate.certificate).map(|trust| &trust.now) {
+            Some(Ok(())) => 0,
+            Some(Err(_)) => 1,
+            None => 2,
+        }
+    }
+
     /// Every question about a certificate with its key.
-    fn checks(&self, candidate: Candidate) -> Vec<Check> {
+    pub(super) fn checks(&self, candidate: Candidate) -> Vec<Check> {
         let found = self.found(candidate);
         let mut checks = vec![ok("private key", self.key(candidate))];
         checks.extend(self.own_checks(found));
@@ -128,7 +138,10 @@ impl Case<'_> {
                 fail(NAME, words::rsa_too_small(&whose, bits, &self.spec.name))
             }
             Some(bits) => ok(NAME, format!("RSA, {bits} bits")),
-            None => ok(NAME, facts.leaf.key.map_or("no RSA", |kind| kind.word()).to_owned()),
+            None => ok(
+                NAME,
+                facts.leaf.key.map_or_else(|| facts.curve(), |kind| kind.word()).to_owned(),
+            ),
         }
     }
 
@@ -136,9 +149,12 @@ impl Case<'_> {
     fn trusted(&self, candidate: Candidate, before: &[Check]) -> Check {
         const NAME: &str = "trusted chain";
         let not_asked = |text: String| Check { name: NAME, outcome: Outcome::NotAsked, text };
-        let at_fault = failures(before).any(|check| check.name != "names");
-        let Some(trust) = self.trust.get(&candidate.certificate).filter(|_| !at_fault) else {
+        if at_fault(before) {
             return not_asked("the certificate itself has to be mended first".to_owned());
+        }
+        // Whoever asks follows the best of them. What was not followed is not taken.
+        let Some(trust) = self.trust.get(&candidate.certificate) else {
+            return fail(NAME, words::too_many_pairs(&shown(self.leaf(candidate))));
         };
         if let Some(weak) = weak_in(&trust.chain) {
             return fail(NAME, weak);
@@ -154,15 +170,20 @@ impl Case<'_> {
                 );
                 Check { name: NAME, outcome: Outcome::Warning, text }
             }
-            (Err(reason), _) if !self.must_be_trusted() => not_asked(format!(
-                "it leads to no trusted root ({}), and nor does the one before it",
-                plain(reason)
-            )),
+            (Err(reason), _) if !self.must_be_trusted() => {
+                let in_use = self.live.is_some_and(|live| !live.placeholder);
+                let taken = words::taken_untrusted(in_use);
+                let text = format!("{taken} {}", self.untrusted(trust, reason));
+                Check { name: NAME, outcome: Outcome::Warning, text }
+            }
             (Err(reason), _) if self.accept_worse => not_asked(format!(
                 "it leads to no trusted root ({}); taken all the same (--accept-worse)",
                 plain(reason)
             )),
-            (Err(reason), _) => fail(NAME, self.untrusted(trust, reason)),
+            (Err(reason), _) => {
+                let all_the_same = words::accept_worse(&self.spec.name);
+                fail(NAME, format!("{} {all_the_same}", self.untrusted(trust, reason)))
+            }
         }
     }
 
@@ -176,7 +197,15 @@ impl Case<'_> {
             Some(missing) => {
                 let addresses: Vec<String> = missing.addresses.iter().map(|a| plain(a)).collect();
                 let fetches = self.spec.upload.fetch_intermediates;
-                words::intermediate_missing(&plain(&missing.issuer), &addresses, fetches, name)
+                let not_fetched = trust.not_fetched.as_deref().map(plain);
+                let issuer = plain(&missing.issuer);
+                words::intermediate_missing(
+                    &issuer,
+                    &addresses,
+                    fetches,
+                    not_fetched.as_deref(),
+                    name,
+                )
             }
             None => words::untrusted(&plain(reason), name),
         }
@@ -220,6 +249,9 @@ impl Case<'_> {
         if live.placeholder {
             return Err("the one in use is only a placeholder".to_owned());
         }
+        if live.revoked {
+            return Err("the one in use was revoked by its CA".to_owned());
+        }
         if self.now > validity.not_after {
             return Err(format!("the one in use expired at {}", date(validity.not_after)));
         }
@@ -239,8 +271,7 @@ impl Case<'_> {
     /// The number of the newest revision, when that is exactly this.
     fn already(&self, candidate: Candidate) -> Option<u64> {
         let newest = self.newest?;
-        let chain = self.trust.get(&candidate.certificate).map(|trust| &trust.chain);
-        let same_chain = chain.is_none_or(|chain| *chain == newest.chain);
+        let same_chain = self.trust.get(&candidate.certificate)?.chain == newest.chain;
         (newest.fingerprint == self.leaf(candidate).fingerprint && same_chain)
             .then_some(newest.number)
     }

@@ -1,6 +1,33 @@
-//! Which certificates have their key.
+//! Which certificates have their key, and whose chains are to be followed.
 
-use super::{Candidate, KeyPlace, OurKey, Upload};
+use std::cmp::Reverse;
+
+use super::judge::failures;
+use super::{Candidate, Case, Check, KeyPlace, OurKey, Upload};
+
+/// The candidates whose chains decide something, the one that ends last first: one with a fault of
+/// its own is not taken, wherever it leads.
+pub fn to_follow(case: &Case<'_>) -> Vec<Candidate> {
+    let mut found: Vec<(usize, Candidate)> = candidates(case.upload, case.ours)
+        .into_iter()
+        .map(|candidate| (candidate, case.own_checks(case.found(candidate))))
+        .filter(|(_, own)| !at_fault(own))
+        .map(|(candidate, own)| (failures(&own).count(), candidate))
+        .collect();
+    let ends = |candidate: &Candidate| case.leaf(*candidate).validity.not_after;
+    found.sort_by_key(|(faults, candidate)| (*faults, Reverse(ends(candidate))));
+    found.into_iter().map(|(_, candidate)| candidate).collect()
+}
+
+/// No candidate that comes after this one in [`to_follow`] can be better.
+pub fn is_best(case: &Case<'_>, candidate: Candidate) -> bool {
+    case.distrust(candidate) == 0 && failures(&case.checks(candidate)).next().is_none()
+}
+
+/// A certificate with such a fault is of no use, wherever its chain leads.
+pub(super) fn at_fault(own: &[Check]) -> bool {
+    failures(own).any(|check| check.name != "names")
+}
 
 /// The certificates that are a server's and have their key, uploaded or ours; when there is none,
 /// those of a CA that lie beside their own key.

@@ -42,7 +42,7 @@ fn good() -> Leaf {
 }
 
 fn trusted(leaf: &Leaf) -> Trust {
-    Trust { chain: vec![der(leaf)], missing: None, now: Ok(()), at_end: Ok(()) }
+    Trust { chain: vec![der(leaf)], missing: None, not_fetched: None, now: Ok(()), at_end: Ok(()) }
 }
 
 impl Scene {
@@ -112,12 +112,16 @@ impl Scene {
     fn over(mut self, names: &str, from: Timestamp, lifetime: Duration) -> Self {
         let leaf = leaf(names, 7, from, lifetime);
         let what = "revision 3".to_owned();
-        self.live = Some(Live { leaf, what, placeholder: false, trusted: true });
+        self.live = Some(Live { leaf, what, placeholder: false, revoked: false, trusted: true });
         self
     }
 
     fn judge(&self) -> Judgement {
-        judge(&Case {
+        self.case(judge)
+    }
+
+    fn case<T>(&self, ask: impl Fn(&Case<'_>) -> T) -> T {
+        ask(&Case {
             spec: &self.spec,
             upload: &self.upload,
             ours: &self.ours,
@@ -195,6 +199,8 @@ fn sentences() -> Vec<(&'static str, String)> {
     refused("an intermediate is missing", live().untrusted(missing()));
     let mut scene = live().untrusted(missing());
     scene.spec.upload.fetch_intermediates = true;
+    let why = "no answer within 5 s".to_owned();
+    scene.trust.get_mut(&0).unwrap().not_fetched = Some(why);
     refused("an intermediate could not be fetched", scene);
     refused("ends earlier", Scene::new().over("pbx.example", day(-5.0), DAY * 365));
     refused("loses a name", Scene::new().over("pbx.example old.example", day(-50.0), DAY * 100));
@@ -207,6 +213,10 @@ fn sentences() -> Vec<(&'static str, String)> {
         f.rsa_bits = Some(1024);
     };
     refused("two faults", Scene::new().change(two));
+    let mut scene = Scene::empty();
+    let place = scene.file("odd.crt")[0];
+    scene.upload.problems.push((place, words::unusable("Extension: InvalidDate")));
+    refused("a certificate that cannot be read to its end", scene);
     let mut scene = Scene::new().change(|f| f.leaf.validity.not_after = day(-1.0));
     scene.upload.keys.clear();
     refused("expired, and its key has not come", scene);
@@ -231,6 +241,7 @@ fn sentences() -> Vec<(&'static str, String)> {
                    and nothing else, into a file password.txt beside it"
         .to_owned();
     scene.upload.problems.push((place, problem));
+    scene.upload.locked = true;
     waits("a locked file", scene);
 
     let mut accepted = |what, scene: Scene| {
@@ -257,6 +268,10 @@ fn sentences() -> Vec<(&'static str, String)> {
     let mut scene = Scene::new();
     scene.trust.get_mut(&0).unwrap().at_end = Err("an intermediate ends before".to_owned());
     accepted("the chain ends before the certificate", scene);
+    accepted("the first one, and an intermediate is missing", Scene::new().untrusted(missing()));
+    let mut scene = Scene::new().over("pbx.example", day(-80.0), DAY * 120).untrusted(None);
+    scene.live.as_mut().unwrap().trusted = false;
+    accepted("nobody trusts it, nor the one in use", scene);
     let mut scene = Scene::new();
     let (fingerprint, chain) = (good().fingerprint, vec![der(&good())]);
     scene.newest = Some(Newest { number: 3, fingerprint, chain });
@@ -266,7 +281,16 @@ fn sentences() -> Vec<(&'static str, String)> {
         "waited a day",
         waited_in_vain("have: certificate for a; missing: its private key"),
     ));
+    told.push(("it does not fit after all", not_put_together("certificate: \u{1b}[2J")));
+    told.push(("chains of too many", words::too_many_pairs("pbx.example")));
+    told.push(("only a password", password_alone(None).text()));
+    told.push((
+        "only a password, and the wrong one",
+        password_alone(Some("a.p12: the password does not open it: upload both again")).text(),
+    ));
+    told.push(("a password waited a day", PASSWORD_IN_VAIN.to_owned()));
     told.push(("source is acme", acme_only("pbx")));
+    told.push(("a signing request, and source is acme", request_of_acme("pbx")));
     told
 }
 
@@ -351,6 +375,9 @@ fn worse_is_refused_only_where_something_good_would_be_lost() {
     scene.accepted();
     let mut scene = worse();
     scene.live.as_mut().unwrap().placeholder = true;
+    scene.accepted();
+    let mut scene = worse();
+    scene.live.as_mut().unwrap().revoked = true;
     scene.accepted();
     let mut scene = worse();
     scene.live.as_mut().unwrap().trusted = false;
@@ -451,4 +478,58 @@ fn what_is_no_certificate_is_a_problem_of_its_file() {
     let upload = Upload::of(vec![("a.crt".to_owned(), garbage)]);
     assert!(upload.certificates.is_empty());
     assert_eq!(upload.problems.len(), 1);
+}
+
+#[test]
+fn one_whose_chain_was_not_followed_is_never_taken() {
+    for live in [false, true] {
+        let mut scene = Scene::new();
+        if live {
+            scene = scene.over("pbx.example", day(-80.0), DAY * 120);
+        }
+        scene.trust.clear();
+        let text = scene.refused();
+        assert!(text.contains("too many certificates") && text.contains("alone"), "{text}");
+        scene.accept_worse = true;
+        scene.refused();
+    }
+}
+
+/// So many certificates of one key, each ends a day after the one before it.
+fn renewals(count: usize) -> Scene {
+    let mut scene = Scene::empty();
+    let key = scene.key("a.key", key());
+    for number in 0..count {
+        let leaf = leaf("pbx.example", number as u64, day(-10.0), DAY * (90 + number as u32));
+        scene.certificate(&format!("{number}.crt"), leaf, &key);
+    }
+    scene
+}
+
+#[test]
+fn chains_are_followed_from_the_one_that_ends_last_and_those_at_fault_are_left_out() {
+    let mut scene = renewals(11);
+    scene.upload.certificates[10].facts.leaf.validity.not_after = day(-1.0);
+    scene.upload.certificates[9].facts.leaf.identifiers.clear();
+    let followed: Vec<usize> = scene.case(to_follow).into_iter().map(|c| c.certificate).collect();
+    assert_eq!(followed, [8, 7, 6, 5, 4, 3, 2, 1, 0, 9]);
+}
+
+#[test]
+fn of_many_the_trusted_one_is_taken_wherever_it_stands() {
+    for count in [2, 5, 11] {
+        for good in 0..count {
+            let mut scene = renewals(count);
+            for (place, trust) in &mut scene.trust {
+                trust.now = if *place == good { Ok(()) } else { Err("nobody".to_owned()) };
+            }
+            let Verdict::Accept { candidate, .. } = scene.accepted().verdict else { panic!() };
+            assert_eq!(candidate.certificate, good, "{good} of {count}");
+            let best = |place| {
+                let candidate = Candidate { certificate: place, ..candidate };
+                scene.case(|case| is_best(case, candidate))
+            };
+            assert_eq!((0..count).filter(|place| best(*place)).collect::<Vec<_>>(), [good]);
+        }
+    }
 }

@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 
+use super::facts::plain;
 use crate::policy::schedule::date;
 
 pub(super) fn already_live(names: &str, number: u64) -> String {
@@ -124,21 +125,35 @@ pub(super) fn untrusted(reason: &str, name: &str) -> String {
     format!(
         "The certificate leads to no CA that phones and browsers trust: {reason}. If it comes \
          from a shop, download the file with the intermediate certificates (it may be called \
-         ca-bundle, chain or intermediate) and put it beside the certificate. If it comes from a \
-         CA of your own, name its root certificate: trust-anchor = \"FILE\" for certificate \
-         {name:?} in the configuration. {}",
-        accept_worse(name)
+         ca-bundle, chain or intermediate) and upload it together with the certificate. If it \
+         comes from a CA of your own, name its root certificate: trust-anchor = \"FILE\" for \
+         certificate {name:?} in the configuration."
     )
+}
+
+/// Goes before [`untrusted`] or [`intermediate_missing`] where that is no reason to refuse.
+pub(super) fn taken_untrusted(in_use: bool) -> String {
+    let why = if in_use {
+        "the one that is in use now is trusted by nobody either"
+    } else {
+        "nothing is in use that would be lost"
+    };
+    format!("It was taken, because {why}; but phones and browsers will refuse it.")
 }
 
 pub(super) fn intermediate_missing(
     issuer: &str,
     addresses: &[String],
     fetches: bool,
+    not_fetched: Option<&str>,
     name: &str,
 ) -> String {
     let place = match addresses.first() {
-        Some(address) => format!(" The certificate says that it lies at {address}."),
+        Some(address) => {
+            let tried = not_fetched.map(|reason| format!("; it was not fetched: {reason}"));
+            let tried = tried.unwrap_or_default();
+            format!(" The certificate says that it lies at {address}{tried}.")
+        }
         None => String::new(),
     };
     let allow = if fetches || addresses.is_empty() {
@@ -151,10 +166,9 @@ pub(super) fn intermediate_missing(
     };
     format!(
         "The certificate of the CA between yours and a trusted root is missing: {issuer}. Download \
-         it from your CA (the file may be called ca-bundle, chain or intermediate) and put it \
-         beside the certificate.{place}{allow} If {issuer} is the root of a CA of your own, name \
-         its certificate: trust-anchor = \"FILE\". {}",
-        accept_worse(name)
+         it from your CA (the file may be called ca-bundle, chain or intermediate) and upload it \
+         together with the certificate.{place}{allow} If {issuer} is the root of a CA of your own, \
+         name its certificate: trust-anchor = \"FILE\" for certificate {name:?}."
     )
 }
 
@@ -171,6 +185,14 @@ pub(super) fn another_is_better(names: &str, ends: Timestamp) -> String {
          the best of them and was taken. If you meant \
          another one, upload it alone.",
         date(ends)
+    )
+}
+
+pub(super) fn too_many_pairs(names: &str) -> String {
+    format!(
+        "There are too many certificates with their keys to find out where each of them leads. \
+         Upload the one for {names} that you mean alone, with its key and the intermediate \
+         certificates that the CA sent with it."
     )
 }
 
@@ -218,6 +240,23 @@ pub(super) fn the_certificate(wanted: &str, with_key: bool) -> String {
     format!("the certificate for {wanted}{key}")
 }
 
+/// Of a certificate that no server could load; goes on after the file and a colon.
+pub(super) fn unusable(reason: &str) -> String {
+    format!(
+        "a certificate in it cannot be used ({reason}): download it again from your CA, or have the \
+         CA issue it anew"
+    )
+}
+
+/// Of a pair that passed every question and is none all the same.
+pub fn not_put_together(reason: &str) -> String {
+    format!(
+        "The certificate and its key cannot be used together ({}). Download the certificate again \
+         from your CA and upload it with its key; if that does not help, have the CA issue it anew.",
+        plain(reason)
+    )
+}
+
 pub(super) fn unreadable(file: &str, reason: &str) -> String {
     format!("{file}: {reason}")
 }
@@ -234,6 +273,20 @@ pub fn waited_in_vain(waiting: &str) -> String {
          from now on it is put together with what was here."
     )
 }
+
+pub(super) fn password_alone() -> String {
+    waiting(&["a password (password.txt)".to_owned()], "the file that it opens")
+}
+
+/// What came of a password alone.
+pub(super) fn password_tried(text: &str) -> String {
+    format!("Tried on what was refused before: {text}")
+}
+
+/// What is said when a password has waited for a day.
+pub const PASSWORD_IN_VAIN: &str = "password.txt lay here for 24 hours without a file that it \
+                                    opens, and was removed. Upload the file and password.txt \
+                                    again, together.";
 
 /// What `WAITING.txt` says.
 pub fn waiting_note(waiting: &str, until: Timestamp) -> String {
@@ -253,7 +306,17 @@ pub fn acme_only(name: &str) -> String {
     )
 }
 
-fn accept_worse(name: &str) -> String {
+/// What is said with a signing request whose answer could not be uploaded.
+pub fn request_of_acme(name: &str) -> String {
+    format!(
+        "Its answer cannot be uploaded yet: the configuration says source = \"acme\" for \
+         certificate {name:?}, so that it comes from its CA alone. Write source = \"auto\" or \
+         \"manual\" there and run `systemctl reload pbxcert` before you order anything with this \
+         request."
+    )
+}
+
+pub(super) fn accept_worse(name: &str) -> String {
     format!(
         "If it is to be taken all the same: `pbxcert import {name} FILES --accept-worse`, as root."
     )

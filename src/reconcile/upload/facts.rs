@@ -1,10 +1,12 @@
 //! Everything that the judge is shown.
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
+use tokio::time::Instant;
 
 use super::Weighed;
 use crate::cert::bundle::{Bundle, PrivateKey};
@@ -28,6 +30,7 @@ impl Reconciler<'_> {
         spec: &CertSpec,
         files: Vec<(String, Parts)>,
         accept_worse: bool,
+        fetches: &Fetches,
     ) -> Result<Weighed, Error> {
         let locked = files.iter().any(|(_, parts)| parts.rounds > 0);
         let upload = Upload::of(files);
@@ -46,10 +49,7 @@ impl Reconciler<'_> {
             chain: bundle.chain().to_vec(),
         });
         let mut trust = BTreeMap::new();
-        for candidate in judge::candidates(&upload, &ours).into_iter().take(MOST_CHAINS) {
-            let place = candidate.certificate;
-            trust.insert(place, self.trust(spec, &upload, place, &bundles, &roots).await);
-        }
+        let nothing_followed = BTreeMap::new();
         let case = Case {
             spec,
             upload: &upload,
@@ -57,24 +57,33 @@ impl Reconciler<'_> {
             known: &known,
             live: live.as_ref(),
             newest: newest.as_ref(),
-            trust: &trust,
+            trust: &nothing_followed,
             accept_worse,
             now: self.world.now(),
         };
-        let mut judgement = judge::judge(&case);
+        for candidate in judge::to_follow(&case).into_iter().take(MOST_CHAINS) {
+            let place = candidate.certificate;
+            trust.insert(place, self.trust(spec, &upload, place, &bundles, &roots, fetches).await);
+            if judge::is_best(&Case { trust: &trust, ..case }, candidate) {
+                break;
+            }
+        }
+        let mut judgement = judge::judge(&Case { trust: &trust, ..case });
         let mut bundle = None;
         if let Verdict::Accept { candidate, .. } = &judgement.verdict {
             let key = match candidate.key {
                 KeyPlace::Ours(place) => ours[place].key.clone(),
                 KeyPlace::Uploaded(place) => upload.keys[place].key.clone(),
             };
-            let chain = match trust.remove(&candidate.certificate) {
-                Some(trust) => trust.chain,
-                None => vec![upload.certificates[candidate.certificate].der.clone()],
-            };
+            // Without one there is no bundle, and nothing is committed.
+            let chain = trust.remove(&candidate.certificate).map(|trust| trust.chain);
+            let chain = chain.unwrap_or_default();
             match Bundle::from_ders(chain, key) {
                 Ok(whole) => bundle = Some(whole),
-                Err(error) => judgement.verdict = Verdict::Refuse(vec![error.to_string()]),
+                Err(error) => {
+                    let text = judge::not_put_together(&error.to_string());
+                    judgement.verdict = Verdict::Refuse(vec![text]);
+                }
             }
         }
         Ok(Weighed { upload, judgement, bundle, locked })
@@ -120,12 +129,15 @@ impl Reconciler<'_> {
         place: usize,
         bundles: &[(&Revision, Bundle)],
         roots: &[CertificateDer<'static>],
+        fetches: &Fetches,
     ) -> Trust {
         let found = &upload.certificates[place];
         let mut known: Vec<CertificateDer<'static>> =
             upload.certificates.iter().map(|c| c.der.clone()).collect();
         let earlier = bundles.iter().rev().flat_map(|(_, bundle)| bundle.chain()[1..].iter());
         known.extend(earlier.cloned());
+        known.extend(fetches.found.borrow().iter().cloned());
+        let mut not_fetched = None;
         let mut built = chain::build(&found.der, &known, roots, self.world.now());
         if spec.upload.fetch_intermediates {
             for _ in 0..MOST_FETCHES {
@@ -134,26 +146,30 @@ impl Reconciler<'_> {
                     break;
                 };
                 self.say(&format!("{}: fetching {}", spec.name, missing.issuer));
-                match feed::intermediates(&missing.addresses, FETCH_LIMIT).await {
+                match fetches.ask(&missing.addresses).await {
                     Ok(fetched) => known.extend(fetched),
-                    Err(error) => {
+                    Err(reason) => {
                         let certificate = spec.name.as_str();
-                        tracing::warn!(certificate, "an intermediate is missing: {error}");
+                        tracing::warn!(certificate, "an intermediate is missing: {reason}");
+                        not_fetched = Some(reason);
                         break;
                     }
                 }
                 let before = built.certificates.len();
-                built = chain::build(&found.der, &known, roots, self.world.now());
-                if built.certificates.len() == before {
+                let next = chain::build(&found.der, &known, roots, self.world.now());
+                if next.certificates.len() == before {
+                    let reason = format!("what lies there is not that of {}", missing.issuer);
+                    not_fetched = Some(fetches.is_useless(&missing.addresses, reason));
                     break;
                 }
+                built = next;
             }
         }
         let at = |time| {
             chain::validate(&built.certificates, roots, time).map_err(|error| error.to_string())
         };
         let (now, at_end) = (at(self.world.now()), at(found.facts.leaf.validity.not_after));
-        Trust { chain: built.certificates, missing: built.missing, now, at_end }
+        Trust { chain: built.certificates, missing: built.missing, not_fetched, now, at_end }
     }
 
     /// What an upload would replace: the newest revision that was seen in service, else the newest
@@ -175,11 +191,14 @@ impl Reconciler<'_> {
         let of = |number| bundles.iter().find(|(r, _)| Some(r.number) == number);
         if let Some((revision, bundle)) = of(promoted).or(bundles.last()) {
             let ends = revision.leaf.validity.not_after;
+            let fingerprint = revision.leaf.fingerprint;
+            let revoked = self.store.certificate(&spec.name)?.state()?.revoked;
             let at: Timestamp = self.world.now().min(ends);
             return Ok(Some(Live {
                 leaf: revision.leaf.clone(),
                 what: format!("revision {}", revision.number),
                 placeholder: revision.is_placeholder(),
+                revoked: revoked.is_some_and(|leaf| leaf.fingerprint == fingerprint),
                 trusted: chain::validate(bundle.chain(), roots, at).is_ok(),
             }));
         }
@@ -193,6 +212,7 @@ impl Reconciler<'_> {
             leaf,
             what: "from another tool".to_owned(),
             placeholder: false,
+            revoked: false,
             // Only its leaf was kept.
             trusted: false,
         }))
@@ -226,10 +246,53 @@ impl Reconciler<'_> {
     }
 }
 
-/// Certificates with their keys in one upload whose chains are looked at.
-const MOST_CHAINS: usize = 4;
+/// What is fetched for one upload, however often it is weighed: each server is asked once, and all
+/// of them together take no longer than [`FETCH_LIMIT`], for the certificate is locked meanwhile.
+pub(super) struct Fetches {
+    found: RefCell<Vec<CertificateDer<'static>>>,
+    /// Addresses that gave nothing of use, and why.
+    failed: RefCell<BTreeMap<Vec<String>, String>>,
+    left: Cell<Duration>,
+}
+
+impl Fetches {
+    pub(super) fn new() -> Self {
+        let (found, failed) = (RefCell::default(), RefCell::default());
+        Self { found, failed, left: Cell::new(FETCH_LIMIT) }
+    }
+
+    /// Asks for what lies at these addresses; why there is nothing.
+    async fn ask(&self, addresses: &[String]) -> Result<Vec<CertificateDer<'static>>, String> {
+        if let Some(reason) = self.failed.borrow().get(addresses) {
+            return Err(reason.clone());
+        }
+        if self.left.get().is_zero() {
+            return Err(format!("no answer within {} s", FETCH_LIMIT.as_secs()));
+        }
+        let begun = Instant::now();
+        let asked = feed::intermediates(addresses, self.left.get()).await;
+        self.left.set(self.left.get().saturating_sub(begun.elapsed()));
+        match asked {
+            Ok(fetched) => {
+                self.found.borrow_mut().extend(fetched.iter().cloned());
+                Ok(fetched)
+            }
+            Err(error) => Err(self.is_useless(addresses, error.to_string())),
+        }
+    }
+
+    fn is_useless(&self, addresses: &[String], reason: String) -> String {
+        self.failed.borrow_mut().insert(addresses.to_vec(), reason.clone());
+        reason
+    }
+}
+
+/// Certificates with their keys in one upload whose chains are followed: as many as 16 files of 10
+/// hold, so that none of them can be hidden behind others.
+const MOST_CHAINS: usize = 160;
 
 /// Intermediates that are fetched for one chain.
 const MOST_FETCHES: usize = 3;
 
+/// For all that is fetched for one upload.
 const FETCH_LIMIT: Duration = Duration::from_secs(5);

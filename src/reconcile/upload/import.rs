@@ -2,6 +2,7 @@
 
 use zeroize::Zeroizing;
 
+use super::facts::Fetches;
 use crate::cert::import::File;
 use crate::config::CertSpec;
 use crate::confine;
@@ -41,13 +42,14 @@ impl Reconciler<'_> {
         let parts = confine::parts(&self.world.helper, wish.files, wish.password).await;
         let names: Vec<String> = wish.files.iter().map(|file| file.name.clone()).collect();
         let parts: Vec<_> = names.iter().cloned().zip(parts).collect();
+        let fetches = Fetches::new();
         if wish.dry_run {
-            let weighed = self.weigh(&store, spec, parts, wish.accept_worse).await?;
+            let weighed = self.weigh(&store, spec, parts, wish.accept_worse, &fetches).await?;
             return Ok(Imported { judgement: weighed.judgement, revision: None });
         }
         let now = || self.world.now();
         let writer = wait_for(&spec.name, || store.try_lock(now()), self.progress).await?;
-        let weighed = self.weigh(&store, spec, parts, wish.accept_worse).await?;
+        let weighed = self.weigh(&store, spec, parts, wish.accept_worse, &fetches).await?;
         let judgement = weighed.judgement;
         let Some(bundle) = weighed.bundle else {
             let text = judgement.text();

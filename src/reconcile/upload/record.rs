@@ -81,6 +81,21 @@ impl Reconciler<'_> {
         Ok(())
     }
 
+    /// Tells of things in the folder that are no files to be taken.
+    pub(super) fn remember_strange(
+        &self,
+        spec: &CertSpec,
+        files: Vec<String>,
+        text: &str,
+    ) -> Result<(), Error> {
+        self.tell(spec, "refused", text, None)?;
+        let (at, outcome) = (self.world.now(), UploadOutcome::Refused);
+        let record = UploadRecord { at, files, uid: None, outcome, text: text.to_owned() };
+        self.store.remember_upload(&spec.name, &record)?;
+        self.say(&format!("{}: refused: {text}", spec.name));
+        Ok(())
+    }
+
     /// The folder is empty: nothing is waited for.
     pub(super) fn forget_waiting(&self, writer: &CertificateWriter) -> Result<(), Error> {
         let state = writer.state()?;

@@ -14,7 +14,8 @@ use super::super::{Error, PRIVATE, checked};
 use super::list::NAMES;
 use super::make::{Open, place_free, put_aside};
 use super::name::{
-    ACCEPTED_NOTE, PASSWORD, REASON_NOTE, REJECTED, WAITING_NOTE, numbered, of_time, time_of,
+    ACCEPTED_NOTE, PASSWORD, REASON_NOTE, REJECTED, STATUS_NOTE, WAITING_NOTE, numbered, of_time,
+    time_of,
 };
 use super::{FileKey, KEPT};
 use crate::fs::{self, Folder, Owner};
@@ -193,10 +194,20 @@ fn names(folder: &Folder) -> Result<Vec<OsString>, Error> {
 
 /// See [`super::DropFolder::waiting`].
 pub(super) fn waiting(open: &Open, text: &str) -> Result<(), Error> {
+    note(open, WAITING_NOTE, text)
+}
+
+/// See [`super::DropFolder::progress`].
+pub(super) fn progress(open: &Open, text: &str) -> Result<(), Error> {
+    note(open, STATUS_NOTE, text)
+}
+
+fn note(open: &Open, name: &str, text: &str) -> Result<(), Error> {
     if text.is_empty() {
-        return remove_note(&open.folder, WAITING_NOTE);
+        remove_note(&open.folder, name)
+    } else {
+        write_note(&open.folder, name, text)
     }
-    write_note(&open.folder, WAITING_NOTE, text)
 }
 
 /// Replaces a note, unless the very same is there: the folder is watched, and we would wake

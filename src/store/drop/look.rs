@@ -10,7 +10,7 @@ use super::list::{FILE_LIMIT, Listed, NAMES, PASSWORD_LIMIT, list, objection, to
 use super::make::Open;
 use super::name::{PASSWORD, REJECTED, shown, time_of};
 use super::{Dropped, DroppedFile, FileKey, LATELY};
-use crate::cert::import::File;
+use crate::cert::import::{self, File};
 use crate::fs::{self, Folder};
 
 /// Refused files that are read again at a time, the newest first.
@@ -55,9 +55,9 @@ pub(super) fn look(open: &Open, now: Timestamp) -> Result<Dropped, Error> {
     if let Some(key) = listed.password()
         && let Some(file) = take(&key, PASSWORD_LIMIT, &mut listed)
     {
-        match password(&file.file.bytes) {
-            Some(password) => dropped.password = Some(password),
-            None => listed.refuse(&key.name, "it is no text in UTF-8; write it anew".to_owned()),
+        match import::password(&file.file.bytes) {
+            Ok(password) => dropped.password = Some(password),
+            Err(reason) => listed.refuse(&key.name, reason.to_owned()),
         }
         dropped.password_key = Some(file.key);
     }
@@ -109,7 +109,7 @@ fn read(folder: &Folder, name: &OsStr, limit: u64, now: Timestamp) -> Found {
 }
 
 /// Why a file that looked well could not be read: it was swapped since, or is not for us.
-fn why(error: &fs::Error, limit: u64) -> String {
+pub(super) fn why(error: &fs::Error, limit: u64) -> String {
     match error {
         fs::Error::Kind { what, .. } => format!("it is {what}; put the file itself here"),
         fs::Error::Link { .. } => "it is a symbolic link; put the file itself here".to_owned(),
@@ -120,14 +120,6 @@ fn why(error: &fs::Error, limit: u64) -> String {
             )
         }
     }
-}
-
-/// The first line's end does not belong to a password; everything else does.
-fn password(bytes: &[u8]) -> Option<Zeroizing<String>> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    Some(Zeroizing::new(text.strip_suffix('\r').unwrap_or(text).to_owned()))
 }
 
 /// Files that were refused lately, of the newest refusals first.

@@ -20,6 +20,9 @@ pub(super) const REASON_NOTE: &str = "REASON.txt";
 /// What was accepted, and since when.
 pub(super) const ACCEPTED_NOTE: &str = "ACCEPTED.txt";
 
+/// How far the last accepted upload got in each service.
+pub(super) const STATUS_NOTE: &str = "STATUS.txt";
+
 /// No file system of ours has longer ones; some network shares have.
 pub(super) const LONGEST: usize = 255;
 
@@ -36,7 +39,7 @@ pub(super) enum Role {
 
 /// What a name is to us.
 pub(super) fn role(name: &OsStr) -> Role {
-    let ours = [ACCEPTED, REJECTED, WAITING_NOTE, REASON_NOTE, ACCEPTED_NOTE];
+    let ours = [ACCEPTED, REJECTED, WAITING_NOTE, REASON_NOTE, ACCEPTED_NOTE, STATUS_NOTE];
     let lower = name.as_bytes().to_ascii_lowercase();
     if name == PASSWORD {
         return Role::Password;
@@ -144,6 +147,7 @@ mod tests {
             "REASON.txt",
             "WAITING.txt",
             "ACCEPTED.txt",
+            "STATUS.txt",
         ] {
             assert_eq!(role(OsStr::new(name)), Role::Ignored, "{name}");
         }

@@ -467,3 +467,45 @@ fn the_time_of_a_share_is_the_one_of_its_server() {
     }
     assert!(!folder.is_remote().unwrap());
 }
+
+#[test]
+fn what_is_not_taken_is_told_with_what_to_do() {
+    let lab = Lab::new();
+    let outside = lab.path.join("../outside");
+    std::fs::write(&outside, "x").unwrap();
+    symlink(&outside, lab.path.join("a link")).unwrap();
+    std::fs::hard_link(&outside, lab.path.join("a second name")).unwrap();
+    std::fs::create_dir(lab.path.join("a folder")).unwrap();
+    let socket = std::os::unix::net::UnixListener::bind(lab.path.join("a socket"));
+    let large = |name: &str, size| {
+        let file = std::fs::File::create(lab.path.join(name)).unwrap();
+        file.set_len(size).unwrap();
+    };
+    large("large.p12", (256 << 10) + 1);
+    large("password.txt", (1 << 10) + 1);
+    let told = |refused: Vec<(String, String)>| -> String {
+        refused.iter().map(|(name, why)| format!("{name}: {why}\n")).collect()
+    };
+    let mut text = told(lab.look().refused);
+    drop(socket);
+
+    let lab = Lab::new();
+    std::fs::write(lab.path.join("password.txt"), b"p\xe4ss").unwrap();
+    for n in 0..17 {
+        lab.put(&format!("{n}.pem"), "x");
+        std::fs::create_dir(lab.path.join(format!("folder {n:02}"))).unwrap();
+    }
+    text.push_str(&told(lab.look().refused.into_iter().rev().take(3).rev().collect()));
+
+    let (tried, path) = ("read", PathBuf::from("a.pem"));
+    let source = || std::io::Error::from_raw_os_error(13);
+    for error in [
+        crate::fs::Error::Io { tried, path: path.clone(), source: source() },
+        crate::fs::Error::Kind { tried, path: path.clone(), what: "a folder" },
+        crate::fs::Error::Link { tried, path },
+    ] {
+        text.push_str(&format!("a.pem: {}\n", look::why(&error, list::FILE_LIMIT)));
+    }
+    let expected = include_str!("tests/sentences.txt");
+    assert!(text == expected, "sentences.txt is to be:\n{text}");
+}

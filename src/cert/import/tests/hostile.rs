@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use proptest::prelude::*;
-
 use super::*;
 use crate::cert::KeyType;
 use crate::cert::import::asn1::push;
@@ -321,41 +319,5 @@ fn strange_things_are_named() {
         (pfx(&[], &[]), Problem::Nothing("PKCS#12 file")),
     ] {
         assert_eq!(problem(bytes), sentence(&expected));
-    }
-}
-
-/// What holds for whatever is uploaded.
-fn holds(bytes: Vec<u8>, password: Option<&str>, rounds: u64) {
-    let found = parts(&file("x", bytes), password, rounds);
-    assert!(found.certificates.len() <= MOST_OF_A_KIND && found.keys.len() <= MOST_OF_A_KIND);
-    assert!(found.problems.len() <= MOST_OF_A_KIND && found.rounds <= rounds);
-    let nothing = found.certificates.is_empty() && found.keys.is_empty();
-    assert!(!(nothing && found.problems.is_empty()), "nothing said of nothing");
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
-
-    #[test]
-    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
-        holds(bytes, Some("changeit"), 5000);
-    }
-
-    #[test]
-    fn changed_fixtures_never_panic(
-        which in any::<prop::sample::Index>(),
-        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
-        cut in proptest::option::weighted(0.2, any::<prop::sample::Index>()),
-    ) {
-        let names = names();
-        let mut bytes = fixture(&names[which.index(names.len())]).bytes.to_vec();
-        for (place, value) in changes {
-            let place = place.index(bytes.len());
-            bytes[place] = value;
-        }
-        if let Some(cut) = cut {
-            bytes.truncate(cut.index(bytes.len()));
-        }
-        holds(bytes, Some("changeit"), 5000);
     }
 }
