@@ -38,6 +38,8 @@ struct Report {
     services: Vec<Service>,
     /// The last daily check, and when the next one is due.
     check: Checked,
+    /// Through what people are told; empty: nobody is.
+    channels: Vec<String>,
     /// What people were told of and is not over.
     alerts: Vec<alert::Open>,
     not_in_config: Vec<String>,
@@ -140,6 +142,9 @@ pub(super) fn print(context: &Context, json: bool) -> Result<u8, Failed> {
     }
     if let Some(line) = report.identity.line(now) {
         show::warning(&line);
+    }
+    if report.channels.is_empty() {
+        show::warning("nobody is told when something is wrong: [alerts] names no channel");
     }
     show::line("");
     let rows = report.certificates.iter().map(|c| {
@@ -264,6 +269,7 @@ fn report(context: &Context, world: &World, now: Timestamp) -> Result<Report, Fa
         now,
         daemon: context.store.daemon_record()?,
         identity: identity::report(world, &context.store),
+        channels: world.notifiers.iter().map(|channel| channel.name().to_owned()).collect(),
         certificates: certificates(context, world, now)?,
         services,
         check: Checked::of(context, &seed, now)?,

@@ -75,10 +75,10 @@ pub(super) fn mode_line(certificate: &Certificate, now: Timestamp) -> Option<Str
     let believed = &certificate.reach;
     match (&certificate.mode, believed.verdict) {
         (Some(Mode::Manual { since, reason }), _) => {
-            Some(format!("manual mode since {}: {reason}", show::relative(*since, now)))
+            Some(format!("manual mode since {}: {reason}", show::time(*since, now)))
         }
         (_, Reach::Unreachable) => {
-            let since = believed.since.map(|at| show::relative(at, now)).unwrap_or_default();
+            let since = believed.since.map(|at| show::time(at, now)).unwrap_or_default();
             Some(format!("the CA cannot reach this host since {since}: {}", believed.reason))
         }
         (_, Reach::Reachable | Reach::Unknown) => None,
