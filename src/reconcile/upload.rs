@@ -14,10 +14,11 @@ use crate::cert::import::{File, Parts};
 use crate::config::{CertSpec, Mode, Source};
 use crate::confine;
 use crate::deploy::chain_of;
+use crate::policy::findings::own;
 use crate::policy::schedule::{DAY, holds_until};
 use crate::policy::upload::{self as judge, Judgement, Upload, Verdict};
+use crate::state::CertState;
 use crate::state::upload::{UploadOutcome, UploadRecord};
-use crate::state::{CertState, Condition, Finding, Severity};
 use crate::store::{CertificateWriter, DropFolder, Dropped, DroppedFile, FileKey};
 
 pub use import::{Imported, Wish};
@@ -83,16 +84,10 @@ impl Reconciler<'_> {
         match self.look_into(writer, spec, pass).await {
             Ok(until) => Ok(until),
             Err(Trouble::Folder(error)) => {
-                let text = format!(
-                    "the drop folder {} cannot be used: {}",
-                    spec.upload.dir.display(),
-                    chain_of(&error)
-                );
+                let finding = own::closed_folder(spec, &chain_of(&error));
                 let certificate = spec.name.as_str();
-                tracing::warn!(certificate, "{text}");
-                let title = format!("uploads for {} cannot be looked at", spec.name);
-                let (severity, object) = (Severity::Warning, spec.name.as_str());
-                pass.findings.push(Finding::new(Condition::Fault, object, severity, title, text));
+                tracing::warn!(certificate, "{}", finding.text);
+                pass.findings.push(finding);
                 Ok(None)
             }
             Err(Trouble::Records(error)) => Err(error),
@@ -290,9 +285,7 @@ impl Reconciler<'_> {
         let text = Some(each.collect::<Vec<_>>().join("\n")).filter(|text| !text.is_empty());
         if let Some(text) = &text {
             let text = format!("in the drop folder, {text}");
-            let title = format!("strange files in the drop folder of {}", spec.name);
-            let (severity, object) = (Severity::Warning, spec.name.as_str());
-            pass.findings.push(Finding::new(Condition::Fault, object, severity, title, text));
+            pass.findings.push(own::strange_files(spec, text));
         }
         let state = writer.state()?;
         // How many there are is no news.
