@@ -9,14 +9,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use self::lines::{Checked, lingering, mode_line, show_uploads};
+use self::lines::{Checked, lingering, looked_at, mode_line, show_uploads};
 use super::plan::service_step;
 use super::{Context, Failed, alert, exit, identity, show};
 use crate::config::Source;
 use crate::host;
 use crate::policy::plan::{self, Action, ServiceAction, Why, next_service};
 use crate::policy::trust::{self, Judgement};
-use crate::policy::verdict;
 use crate::policy::words::{self, Wanting, Word};
 use crate::state::reach::{Mode, Reach};
 use crate::state::upload::UploadRecord;
@@ -143,9 +142,7 @@ pub(super) fn print(context: &Context, json: bool) -> Result<u8, Failed> {
     if let Some(line) = report.identity.line(now) {
         show::warning(&line);
     }
-    if report.channels.is_empty() {
-        show::warning("nobody is told when something is wrong: [alerts] names no channel");
-    }
+    lines::warn_of_silence(&report.channels);
     show::line("");
     let rows = report.certificates.iter().map(|c| {
         let ends = c.not_after.map_or_else(|| "-".to_owned(), |at| show::time(at, now));
@@ -375,15 +372,6 @@ fn word(context: &Context, certificate: &str, newest: &Revision) -> Result<Word,
         .map(|(service, state, endpoints)| Wanting { service, state, endpoints })
         .collect();
     Ok(words::certificate_word(certificate, newest, &wanting))
-}
-
-fn looked_at(endpoint: &str, state: &ServiceState) -> Endpoint {
-    let served = state.seen.get(endpoint);
-    Endpoint {
-        endpoint: endpoint.to_owned(),
-        looked_at: served.map(|s| s.at),
-        seen: served.map_or_else(|| "not looked at yet".to_owned(), verdict::shown),
-    }
 }
 
 fn daemon_line(context: &Context, report: &Report, now: Timestamp) -> String {

@@ -5,10 +5,12 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::super::{Context, Failed, show};
-use super::{Certificate, Service};
+use super::{Certificate, Endpoint, Service};
 use crate::config::Source;
 use crate::policy::daily;
 use crate::policy::schedule::Seed;
+use crate::policy::verdict;
+use crate::state::ServiceState;
 use crate::state::check::Verdict;
 use crate::state::reach::{Mode, Reach};
 
@@ -106,5 +108,22 @@ pub(super) fn show_uploads(certificate: &Certificate, now: Timestamp) {
             let head = if at == 0 { format!("{what} {outcome} {when}: ") } else { String::new() };
             show::line(&format!("  {name}: {head}{line}"));
         }
+    }
+}
+
+/// Nobody hears of what is wrong.
+pub(super) fn warn_of_silence(channels: &[String]) {
+    if channels.is_empty() {
+        show::warning("nobody is told when something is wrong: [alerts] names no channel");
+    }
+}
+
+/// What an endpoint showed last.
+pub(super) fn looked_at(endpoint: &str, state: &ServiceState) -> Endpoint {
+    let served = state.seen.get(endpoint);
+    Endpoint {
+        endpoint: endpoint.to_owned(),
+        looked_at: served.map(|s| s.at),
+        seen: served.map_or_else(|| "not looked at yet".to_owned(), verdict::shown),
     }
 }
