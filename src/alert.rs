@@ -1,7 +1,7 @@
 //! Sends messages to people: one file per channel below. Decides nothing.
 //!
-//! Every channel has 30 seconds, reads its secrets when it sends, and says in its errors which
-//! channel it is, what is wrong and what to do; never a password, nor an address with a token.
+//! Every channel has 30 seconds, reads its secrets when it sends, and says in its errors what is
+//! wrong and what to do; never a password, nor an address with a token.
 
 mod command;
 mod email;
@@ -47,11 +47,13 @@ pub trait Notifier {
         Level::Notice
     }
 
-    /// Whether the message is for it: what is loud enough, and every recovery, however quiet,
-    /// because nobody may go on looking for what is over. Whoever sends asks first; a message that
-    /// is sent all the same (a test) goes out.
+    /// Whether the message is for it: what is loud enough, and the end of what was, however quiet
+    /// that is told, because nobody may go on looking for what is over; nor hears anybody of the end
+    /// of what he never heard of. Whoever sends asks first; a message that is sent all the same (a
+    /// test) goes out.
     fn takes(&self, message: &Message) -> bool {
-        message.recovered || message.level >= self.least()
+        let least = self.least();
+        message.level >= least || message.ends.is_some_and(|told| told >= least)
     }
 
     /// Sends one message; returns when the other side has taken it.
@@ -76,18 +78,14 @@ pub fn channels(spec: &AlertSpec) -> Vec<Rc<dyn Notifier>> {
     channels
 }
 
-/// Tells every heartbeat of the configuration the loudest level that is open; `None`
-/// where there is no heartbeat. The error names each that did not take it.
+/// Tells every heartbeat of the configuration a verdict and a line that says more; `None` where
+/// there is no heartbeat. The error names each that did not take it.
 pub fn heartbeat(spec: &AlertSpec) -> Option<Heartbeat> {
     let spec = (!spec.heartbeats.is_empty()).then(|| Rc::new(spec.clone()))?;
-    Some(Rc::new(move |loudest: Option<Level>, _now| {
+    Some(Rc::new(move |verdict: Verdict, words: String| {
         let spec = spec.clone();
         Box::pin(async move {
-            let words = match loudest {
-                None => "nothing is open".to_owned(),
-                Some(level) => format!("open up to {}", level.word().to_lowercase()),
-            };
-            let failed = beat(&spec, Verdict::of(loudest), &words).await;
+            let failed = beat(&spec, verdict, &words).await;
             if failed.is_empty() {
                 return Ok(());
             }
@@ -97,8 +95,8 @@ pub fn heartbeat(spec: &AlertSpec) -> Option<Heartbeat> {
     }))
 }
 
-/// A sign of life for somebody elsewhere: with the loudest level that is open, and when.
-pub type Heartbeat = Rc<dyn Fn(Option<Level>, Timestamp) -> BoxFuture<'static, Result<(), Error>>>;
+/// A sign of life for somebody elsewhere: with a verdict on the whole, and one line more.
+pub type Heartbeat = Rc<dyn Fn(Verdict, String) -> BoxFuture<'static, Result<(), Error>>>;
 
 /// One way for each recipient.
 fn single(way: &Way) -> Vec<Way> {
@@ -152,7 +150,8 @@ impl Notifier for Channel {
                     self.limit
                 ),
             };
-            Err(Error::Failed(format!("{}: {reason}", self.name)))
+            // Whoever tells of it names the channel.
+            Err(Error::Failed(reason))
         })
     }
 }

@@ -254,6 +254,10 @@ fn validate(path: &Path) -> Result<u8, Failed> {
     for warning in &loaded.warnings {
         show::warning(&warning.to_string());
     }
+    let today = jiff::tz::TimeZone::system().to_datetime(act::now()).date();
+    for outdated in loaded.config.ignored.iter().filter_map(|ignore| ignore.outdated(today)) {
+        show::warning(&outdated);
+    }
     let (certificates, services) = (loaded.config.certificates.len(), loaded.config.services.len());
     show::line(&format!(
         "{} is sound: {certificates} certificates, {services} services",

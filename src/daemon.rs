@@ -197,7 +197,7 @@ impl<'a> Daemon<'a> {
             tokio::select! {
                 Some((object, pass)) = self.running.next() => self.finished(object, pass),
                 Some(sent) = self.post.sending.next() => self.sent(sent),
-                Some(()) = self.post.beating.next() => {}
+                Some(beaten) = self.post.beating.next() => self.beaten(&beaten),
                 woken = self.wakes.next(), if watching => match woken {
                     Some(()) => {
                         self.follow_identity();

@@ -84,13 +84,32 @@ async fn responds(
     let shown = timeout(RESPONDER, authority.show(&spec.challenges, name, &token, &body)).await;
     let limit = RESPONDER.as_secs();
     let responder = shown.unwrap_or_else(|_| Err(format!("it took longer than {limit} s")));
-    let mut hairpin = None;
+    let (mut hairpin, mut tls) = (None, None);
     if responder.is_ok() {
         hairpin = by_public_address(name, &records, (&token, &body), ground).await;
+        if matches!(hairpin, Some(Err(_))) {
+            tls = Some(is_open(&public(&records), ground.https, ground.request / 2).await);
+        }
     }
     authority.retract(&[token]);
     let Records { a, aaaa, caa } = records;
-    NameFacts { name: name.clone(), a, aaaa, caa, responder, hairpin }
+    NameFacts { name: name.clone(), a, aaaa, caa, responder, hairpin, tls }
+}
+
+/// Where a CA could connect to: by IPv6 first.
+fn public(records: &Records) -> Vec<IpAddr> {
+    let six = records.aaaa.records().iter().map(|ip| IpAddr::from(*ip));
+    let four = records.a.records().iter().map(|ip| IpAddr::from(*ip));
+    six.chain(four).filter(|ip| !is_reserved(*ip)).take(2).collect()
+}
+
+/// Whether anybody takes connections at that port of any of them.
+async fn is_open(addresses: &[IpAddr], port: u16, limit: Duration) -> bool {
+    let tries = addresses.iter().map(|ip| async move {
+        let connecting = tokio::net::TcpStream::connect(SocketAddr::new(*ip, port));
+        matches!(timeout(limit, connecting).await, Ok(Ok(_)))
+    });
+    join_all(tries).await.into_iter().any(|open| open)
 }
 
 /// `None` when there is no public address.
@@ -100,10 +119,7 @@ async fn by_public_address(
     (token, body): (&str, &str),
     ground: &Ground,
 ) -> Option<Result<(), String>> {
-    let six = records.aaaa.records().iter().map(|ip| IpAddr::from(*ip));
-    let four = records.a.records().iter().map(|ip| IpAddr::from(*ip));
-    // A CA asks by IPv6 first.
-    let public: Vec<IpAddr> = six.chain(four).filter(|ip| !is_reserved(*ip)).take(2).collect();
+    let public = public(records);
     let asked = public.iter().map(|ip| async move {
         let address = SocketAddr::new(*ip, ground.http);
         let path = format!("/.well-known/acme-challenge/{token}");

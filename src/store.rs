@@ -48,7 +48,7 @@ use jiff::Timestamp;
 use crate::cert;
 use crate::fs::{self, Lock, Owner, make_dir};
 use crate::state::identity::IdentityRecord;
-use crate::state::{Condition, Event, Finding, SCHEMA, Severity};
+use crate::state::{Event, Finding, SCHEMA};
 
 use record::Subject;
 
@@ -392,11 +392,6 @@ fn lock(dir: &Path) -> Result<Option<Lock>, Error> {
     make_dir(dir, PRIVATE, Owner::default())?;
     check_guarded(dir)?;
     Ok(Lock::try_acquire(&dir.join("lock"))?)
-}
-
-fn warning(object: &str, text: String) -> Finding {
-    let title = format!("records of {object} need a look");
-    Finding::new(Condition::StoreDamage, object, Severity::Warning, title, text)
 }
 
 #[cfg(test)]

@@ -9,41 +9,8 @@ use http::{Request, header};
 use url::Url;
 
 use super::{Error, LIMIT, text, web};
-use crate::config::alerts::{Address, AlertSpec, Level};
-
-/// What the daily check says.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Verdict {
-    /// Calls, phones or browsers fail, or will within hours.
-    Critical,
-    /// Nothing is wrong.
-    Ok,
-    /// Not checked yet.
-    Unknown,
-    /// Something is wrong, and people are told.
-    Warning,
-}
-
-impl Verdict {
-    /// Of the loudest alert that is open.
-    pub fn of(loudest: Option<Level>) -> Self {
-        match loudest {
-            None | Some(Level::Notice) => Self::Ok,
-            Some(Level::Warning | Level::Urgent) => Self::Warning,
-            Some(Level::Critical) => Self::Critical,
-        }
-    }
-
-    /// As it is sent.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Critical => "critical",
-            Self::Ok => "ok",
-            Self::Unknown => "unknown",
-            Self::Warning => "warning",
-        }
-    }
-}
+use crate::config::alerts::{Address, AlertSpec};
+pub use crate::state::check::Verdict;
 
 /// Sends a sign of life to every heartbeat of the configuration; `words` is one line that says
 /// more.
@@ -56,7 +23,7 @@ pub async fn beat(spec: &AlertSpec, verdict: Verdict, words: &str) -> Vec<Error>
         let sent = tokio::time::timeout(LIMIT, one(spec, address, verdict, words)).await;
         let late = || Err(format!("no answer within {} s", LIMIT.as_secs()));
         let reason = sent.unwrap_or_else(|_| late()).err()?;
-        Some(Error::Failed(format!("heartbeat {}: {reason}", web::place(address))))
+        Some(Error::Failed(format!("{}: {reason}", web::place(address))))
     });
     futures_util::future::join_all(beats).await.into_iter().flatten().collect()
 }

@@ -57,6 +57,19 @@ pub(super) fn plain(text: &str, most: usize) -> String {
     plain
 }
 
+/// What is wrong, in its first sentence, and the first thing that can be done about it.
+pub(super) fn brief(body: &str, most: usize) -> String {
+    let first = body.lines().next().unwrap_or_default();
+    let end = first.find(". ").map_or(first.len(), |at| at + 1);
+    let way = body.lines().find_map(|text| {
+        let way = text.strip_prefix("(1) ").or_else(|| text.strip_prefix("What to do: "))?;
+        Some(line(&format!("Do: {way}"), most / 2))
+    });
+    let room = most - way.as_ref().map_or(0, |way| way.len() + 1);
+    let first = line(&first[..end], room);
+    [Some(first), way].into_iter().flatten().collect::<Vec<_>>().join("\n")
+}
+
 /// Control characters, other line ends, and characters that turn around the order of those after
 /// them.
 fn breaks(character: char) -> bool {
@@ -93,6 +106,18 @@ mod tests {
         assert_eq!(plain("a\r\nb\tc\u{1b}[2Jd\n", 99), "a\nb c\u{fffd}[2Jd\n");
         let cut = plain(&"é".repeat(5_000_000), 1001);
         assert!(cut.len() <= 1001 && cut.ends_with("é\n[shortened]"), "{}", cut.len());
+    }
+
+    #[test]
+    fn in_brief_it_is_what_is_wrong_and_one_thing_to_do() {
+        let body = "Nobody gets in. 9 tries since.\n\nIf nobody does anything: x.\n\nDo one of:\n\
+                    (1) open port 80; check: pbxcert preflight\n(2) upload\n\n-- \nsite";
+        assert_eq!(brief(body, 380), "Nobody gets in.\nDo: open port 80; check: pbxcert preflight");
+        assert_eq!(brief("Gone.\n\nWhat to do: look", 99), "Gone.\nDo: look");
+        assert_eq!(brief("over\n\n-- \nsite", 99), "over");
+        let long = format!("{}\n\nWhat to do: {}", "é".repeat(9999), "ü".repeat(9999));
+        assert!(brief(&long, 380).len() <= 380, "{}", brief(&long, 380).len());
+        assert!(brief(&long, 380).contains("\nDo: üü"));
     }
 
     #[test]

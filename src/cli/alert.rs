@@ -13,6 +13,7 @@ use crate::policy::alerts::{self, Settings, post};
 use crate::state::Condition;
 use crate::state::alert::log::{Ack, AlertLog};
 use crate::state::alert::{Level, Message};
+use crate::state::check::Verdict;
 use crate::world::World;
 
 #[derive(Debug, Subcommand)]
@@ -126,7 +127,8 @@ fn list(context: &Context, json: bool) -> Result<u8, Failed> {
     let world = World::real(&context.loaded.config, &context.store);
     let now = world.now();
     let log = context.store.alert_log()?;
-    let unsent = context.store.outbox()?.into_iter().map(|letter| Unsent {
+    let outbox = context.store.outbox()?;
+    let unsent = outbox.into_iter().map(|letter| Unsent {
         waits_for: world
             .notifiers
             .iter()
@@ -143,8 +145,9 @@ fn list(context: &Context, json: bool) -> Result<u8, Failed> {
         schema: 1,
         now,
         open: open(context, now)?,
-        unsent: unsent.collect(),
-        acks: log.acks.into_iter().filter(|ack| now < ack.until).collect(),
+        // What nobody is left for is forgotten by the daemon.
+        unsent: unsent.filter(|letter| !letter.waits_for.is_empty()).collect(),
+        acks: log.acks.iter().filter(|ack| now < ack.until).cloned().collect(),
         dropped: log.dropped,
     };
     if json {
@@ -165,8 +168,11 @@ fn list(context: &Context, json: bool) -> Result<u8, Failed> {
         let (when, to) = (show::clock(letter.at), letter.waits_for.join(", "));
         show::line(&format!("not sent yet: {when} {} (waits for: {to})", letter.subject));
     }
-    for (name, state) in log.channels {
-        let error = state.error.unwrap_or_default();
+    let heartbeat = world.heartbeat.as_ref().map(|_| post::HEARTBEAT);
+    let in_use: Vec<&str> =
+        world.notifiers.iter().map(|channel| channel.name()).chain(heartbeat).collect();
+    for (name, state) in log.channels.iter().filter(|(name, _)| in_use.contains(&name.as_str())) {
+        let error = state.error.as_deref().unwrap_or_default();
         show::line(&format!("{name} failed {} times: {error}", state.failures));
     }
     Ok(exit::DONE)
@@ -194,7 +200,7 @@ async fn test_in(world: &World, settings: &Settings, json: bool) -> Result<u8, F
         text: String,
     }
 
-    if world.notifiers.is_empty() {
+    if world.notifiers.is_empty() && world.heartbeat.is_none() {
         let text = "no channel is configured: nobody is told anything; add one to [alerts] in \
                     pbxcert.toml";
         return Err(Failed::new(exit::CONFIG, text));
@@ -210,7 +216,17 @@ async fn test_in(world: &World, settings: &Settings, json: bool) -> Result<u8, F
         };
         Line { channel: channel.name().to_owned(), result, text }
     });
-    let channels = join_all(sending).await;
+    let beating = world.heartbeat.iter().map(|heartbeat| async {
+        // What is open is the daemon's to say.
+        let beat = heartbeat(Verdict::Unknown, "a test, pbxcert alert test".to_owned());
+        let (result, text) = match beat.await {
+            Ok(()) => ("sent", "the other side has taken it".to_owned()),
+            Err(error) => ("failed", crate::deploy::chain_of(&error)),
+        };
+        Line { channel: post::HEARTBEAT.to_owned(), result, text }
+    });
+    let (mut channels, beats) = tokio::join!(join_all(sending), join_all(beating));
+    channels.extend(beats);
     let failed = channels.iter().any(|line| line.result == "failed");
     if json {
         show::json(&Report { schema: 1, channels });
@@ -218,6 +234,12 @@ async fn test_in(world: &World, settings: &Settings, json: bool) -> Result<u8, F
         for line in channels {
             show::line(&format!("{}: {}: {}", line.channel, line.result, line.text));
         }
+    }
+    if world.notifiers.is_empty() {
+        show::warning(
+            "only a heartbeat is configured: that something is wrong is told to nobody; add a \
+             channel to [alerts] in pbxcert.toml",
+        );
     }
     Ok(if failed { exit::FAILED } else { exit::DONE })
 }
@@ -235,6 +257,7 @@ fn sample(settings: &Settings, now: Timestamp) -> Message {
         object: "alert".to_owned(),
         condition: "test".to_owned(),
         recovered: false,
+        ends: None,
         by: None,
         subject: alerts::letter::subject("TEST", settings, "alerts reach you", ""),
         body: format!(
@@ -284,11 +307,19 @@ pub(super) fn remove_ack(context: &Context, written: &str) -> Result<u8, Failed>
         log.acks.retain(|ack| !this(ack));
         removed.set(before - log.acks.len());
     };
-    context.store.change_alerts(change, now())?;
+    let log = context.store.change_alerts(change, now())?;
     context.store.touch_generation()?;
     if removed.get() == 0 {
+        let of_all = log.acks.iter().any(|ack| ack.object == object && ack.condition.is_none());
         let item = item(&object, condition);
-        let text = format!("{item} was not acked; see: pbxcert alert list");
+        let text = if of_all {
+            format!(
+                "{item} is silent because everything of {object} is; end that: pbxcert ack \
+                 {object} --remove"
+            )
+        } else {
+            format!("{item} was not acked; see: pbxcert alert list")
+        };
         return Err(Failed::new(exit::FAILED, text));
     }
     show::line(&format!("{}: alerts go on", item(&object, condition)));

@@ -59,7 +59,8 @@ async fn certificate(
     let issuer = spec.issuers.first().and_then(|name| context.loaded.config.issuers.get(name));
     let Some(issuer) = issuer else {
         let text = "source = \"manual\": no CA has to reach this host".to_owned();
-        let check = Check { item: "mode", name: None, verdict: Verdict::Ok, text, advice: None };
+        let (item, verdict) = ("mode", Verdict::Ok);
+        let check = Check { item, name: None, verdict, text, advice: None, against: false };
         let (name, checks) = (spec.name.clone(), vec![check]);
         return Ok(Certificate { name, verdict: Verdict::Ok, checks, facts: None });
     };
@@ -71,7 +72,14 @@ async fn certificate(
     let seen = reconciler.observe(spec)?;
     let account = context.store.issuer(&issuer.name)?.account(Goal::Certificate)?;
     let account = account.as_ref().and_then(|account| account.url.as_deref());
-    let checks = checklist(Case { spec, issuer, seen: &seen, account, facts: &facts });
+    let checks = checklist(Case {
+        spec,
+        issuer,
+        seen: &seen,
+        account,
+        unsynchronised: context.loaded.config.unsynchronised,
+        facts: &facts,
+    });
     let verdict = worst(&checks);
     Ok(Certificate { name: spec.name.clone(), verdict, checks, facts: Some(facts) })
 }

@@ -9,14 +9,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use self::lines::{Checked, OBSERVING, daemon_line, lingering, mode_line, show_uploads};
+use self::lines::{Checked, OBSERVING, daemon_line, lingering, looked_at, mode_line, show_uploads};
 use super::plan::service_step;
 use super::{Context, Failed, alert, exit, identity, show};
 use crate::config::Source;
 use crate::host;
 use crate::policy::plan::{self, Action, ServiceAction, Why, next_service};
 use crate::policy::trust::{self, Judgement};
-use crate::policy::verdict;
 use crate::policy::words::{self, Wanting, Word};
 use crate::state::reach::{Mode, Reach};
 use crate::state::upload::UploadRecord;
@@ -38,6 +37,8 @@ struct Report {
     services: Vec<Service>,
     /// The last daily check, and when the next one is due.
     check: Checked,
+    /// Through what people are told; empty: nobody is.
+    channels: Vec<String>,
     /// What people were told of and is not over.
     alerts: Vec<alert::Open>,
     not_in_config: Vec<String>,
@@ -146,6 +147,7 @@ pub(super) fn print(context: &Context, json: bool) -> Result<u8, Failed> {
     if context.loaded.config.mode == crate::config::Mode::Observe {
         show::line(OBSERVING);
     }
+    lines::warn_of_silence(&report.channels);
     show::line("");
     let rows = report.certificates.iter().map(|c| {
         let ends = c.not_after.map_or_else(|| "-".to_owned(), |at| show::time(at, now));
@@ -269,6 +271,7 @@ fn report(context: &Context, world: &World, now: Timestamp) -> Result<Report, Fa
         now,
         daemon: context.store.daemon_record()?,
         identity: identity::report(world, &context.store),
+        channels: world.notifiers.iter().map(|channel| channel.name().to_owned()).collect(),
         certificates: certificates(context, world, now)?,
         services,
         check: Checked::of(context, &seed, now)?,
@@ -376,13 +379,4 @@ fn word(context: &Context, certificate: &str, newest: &Revision) -> Result<Word,
         .map(|(service, state, endpoints)| Wanting { service, state, endpoints })
         .collect();
     Ok(words::certificate_word(certificate, newest, &wanting))
-}
-
-fn looked_at(endpoint: &str, state: &ServiceState) -> Endpoint {
-    let served = state.seen.get(endpoint);
-    Endpoint {
-        endpoint: endpoint.to_owned(),
-        looked_at: served.map(|s| s.at),
-        seen: served.map_or_else(|| "not looked at yet".to_owned(), verdict::shown),
-    }
 }

@@ -13,6 +13,8 @@ pub struct Authority {
     pub weekly_limit: Option<u32>,
     /// New accounts need an external account binding (RFC 8555 section 7.3.4).
     pub needs_eab: bool,
+    /// The domain by which CAA records call it (RFC 8659 section 4.2).
+    pub caa: &'static str,
     /// Phones and browsers trust its certificates.
     pub trusted: bool,
 }
@@ -26,6 +28,7 @@ pub const AUTHORITIES: [Authority; 4] = [
         // https://letsencrypt.org/docs/rate-limits/: new certificates per exact set of identifiers
         weekly_limit: Some(5),
         needs_eab: false,
+        caa: "letsencrypt.org",
         trusted: true,
     },
     Authority {
@@ -34,6 +37,7 @@ pub const AUTHORITIES: [Authority; 4] = [
         rehearsal: None,
         weekly_limit: None,
         needs_eab: false,
+        caa: "letsencrypt.org",
         trusted: false,
     },
     Authority {
@@ -42,6 +46,7 @@ pub const AUTHORITIES: [Authority; 4] = [
         rehearsal: None,
         weekly_limit: None,
         needs_eab: true,
+        caa: "sectigo.com",
         trusted: true,
     },
     Authority {
@@ -50,6 +55,7 @@ pub const AUTHORITIES: [Authority; 4] = [
         rehearsal: None,
         weekly_limit: None,
         needs_eab: true,
+        caa: "pki.goog",
         trusted: true,
     },
 ];

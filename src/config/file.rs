@@ -29,6 +29,7 @@ mod upload;
 mod value;
 mod walk;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
@@ -134,9 +135,11 @@ fn meaning<'a>(
         certificate::read_all(walk, roots, defaults, &issuers, &challenges, &drop_dir);
     let services = service::read_all(walk, roots, defaults, &certificates);
     let trunks = trunk::read_all(walk, roots, &certificates);
-    let alerts = alerts::read(walk, roots);
+    let alerts = alerts::read(walk, roots, &certificates);
     let check = check::read(walk, roots);
-    let ignored = ignore::read_all(walk, roots);
+    let known: BTreeSet<&str> =
+        certificates.words().chain(services.words()).chain(trunks.words()).collect();
+    let ignored = ignore::read_all(walk, roots, &known);
     chosen::refuse_circles(walk, &services);
     overlap::refuse_overlaps(walk, &services, top.as_ref().ok(), sources);
 

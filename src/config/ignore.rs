@@ -14,6 +14,15 @@ pub struct Ignore {
 }
 
 impl Ignore {
+    /// That it takes out nothing any more, for a person; `today` on the clocks of this host.
+    pub fn outdated(&self, today: jiff::civil::Date) -> Option<String> {
+        let until = self.until.filter(|until| *until < today)?;
+        Some(format!(
+            "[[ignore]] of {:?} ended on {until}: alerts go on; remove it, or write a later day",
+            self.object
+        ))
+    }
+
     /// Words for conditions (those of `state::Condition`).
     pub const CONDITIONS: [&'static str; 36] = [
         "chain",

@@ -191,6 +191,32 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Its unit of systemd on Debian, where its log is and by which it is restarted; `None` where
+    /// nobody can know.
+    pub fn unit(self) -> Option<&'static str> {
+        match self {
+            Self::Apache => Some("apache2"),
+            Self::Custom => None,
+            Self::Freepbx => Some("freepbx"),
+            Self::Freeswitch | Self::Fusionpbx => Some("freeswitch"),
+            Self::Openldap => Some("slapd"),
+            Self::Asterisk
+            | Self::Coturn
+            | Self::Dovecot
+            | Self::Ejabberd
+            | Self::Haproxy
+            | Self::Janus
+            | Self::Kamailio
+            | Self::Mosquitto
+            | Self::Nginx
+            | Self::Opensips
+            | Self::Postfix
+            | Self::Prosody => Some(self.word()),
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())

@@ -10,9 +10,11 @@ use super::post::Sent;
 use super::{Daemon, check};
 use crate::config::file::Problems;
 use crate::policy::alerts::{self, Seen, Settings, post};
+use crate::policy::findings::own;
 use crate::policy::schedule::{HOUR, MINUTE, after, holds_until};
 use crate::policy::{health, identity};
-use crate::state::{Condition, Finding, Severity};
+use crate::state::Finding;
+use crate::state::check::Verdict;
 
 /// What is wrong with the daemon itself, and when alerts were last thought about.
 #[derive(Default)]
@@ -27,8 +29,10 @@ pub(super) struct Faults {
     wake: Option<Timestamp>,
     /// What is wrong in the store, and when that was looked at.
     damage: Option<(Timestamp, Vec<Finding>)>,
-    /// The last heartbeat.
-    beat_at: Option<Timestamp>,
+    /// Everything had been looked at then.
+    complete: bool,
+    /// The last heartbeat, and what it said.
+    beat: Option<(Timestamp, Verdict)>,
 }
 
 impl Faults {
@@ -58,6 +62,7 @@ impl Daemon<'_> {
 
     fn decide(&mut self, now: Timestamp) {
         self.faults.changed_at = None;
+        self.faults.complete = self.due.keys().all(|object| self.findings.contains_key(object));
         let identity = self.now.world.identity(self.store);
         let mut findings = self.everything_wrong(now);
         findings.extend(identity::finding(&identity));
@@ -67,6 +72,7 @@ impl Daemon<'_> {
             .filter(|o| !self.findings.contains_key(*o) || self.faults.passes.contains_key(*o))
             .map(|object| object.name().to_owned())
             .collect();
+        let (named, channels) = (self.named(), self.channels());
         let world = &self.now.world;
         let trusted = (world.time)(None).trusted || world.confirmed.get();
         let unseen_conditions = check::last(self.store).as_ref().map(health::unseen);
@@ -75,6 +81,7 @@ impl Daemon<'_> {
             findings: &findings,
             unseen: &unseen,
             unseen_conditions: &unseen_conditions,
+            named: &named,
             trusted,
         };
         let possible_copy = identity.copy().is_some();
@@ -88,10 +95,26 @@ impl Daemon<'_> {
                 wake.set(due.wake);
                 *log = due.log;
                 log.pending.extend(due.messages);
+                // How one did that is not in the configuration any more is nobody's business.
+                log.channels.retain(|name, _| channels.contains(name));
             },
             now,
         );
         self.faults.wake = wake.get();
+    }
+
+    /// Ways out of this host by name.
+    fn channels(&self) -> BTreeSet<String> {
+        let world = &self.now.world;
+        let heartbeat = world.heartbeat.as_ref().map(|_| post::HEARTBEAT.to_owned());
+        world.notifiers.iter().map(|channel| channel.name().to_owned()).chain(heartbeat).collect()
+    }
+
+    /// Everything that has its name from the configuration.
+    fn named(&self) -> BTreeSet<String> {
+        let objects = self.due.keys().map(|object| object.name().to_owned());
+        let trunks = self.now.config.trunks.iter().map(|trunk| trunk.name.clone());
+        objects.chain(trunks).chain(self.channels()).collect()
     }
 
     fn everything_wrong(&mut self, now: Timestamp) -> Vec<Finding> {
@@ -107,15 +130,8 @@ impl Daemon<'_> {
             }
         }
         findings.extend(self.faults.damage.iter().flat_map(|(_, damage)| damage.clone()));
-        findings.extend(self.faults.passes.iter().map(|(object, (since, text))| {
-            let name = object.name();
-            let title = format!("{name} cannot be looked after");
-            let text = format!("pbxcert cannot look after {name}: {text}");
-            let mut finding = Finding::new(Condition::Fault, name, Severity::Warning, title, text);
-            finding.since = Some(*since);
-            finding.ways = vec!["see: journalctl -u pbxcert; a full disk: df -h".to_owned()];
-            finding
-        }));
+        let passes = self.faults.passes.iter();
+        findings.extend(passes.map(|(object, (at, why))| own::unattended(object.name(), why, *at)));
         findings.extend(self.degraded());
         findings.extend(self.post.findings());
         findings
@@ -123,23 +139,11 @@ impl Daemon<'_> {
 
     /// The configuration on disk is not the one in use.
     fn degraded(&self) -> Option<Finding> {
-        let (since, why) = match (&self.faults.refused, &self.now.degraded) {
-            (Some((since, why)), _) => (Some(*since), why.clone()),
-            (None, Some(why)) => (None, why.clone()),
-            (None, None) => return None,
-        };
-        let mut finding = Finding::new(
-            Condition::ConfigDegraded,
-            "config",
-            Severity::Warning,
-            "the configuration is broken, an older one is in use",
-            format!("the configuration on disk was refused: {why}"),
-        );
-        finding.since = since;
-        finding.consequence = Some("what was changed in it has no effect".to_owned());
-        finding.ways =
-            vec!["see all problems: pbxcert validate; then: systemctl reload pbxcert".to_owned()];
-        Some(finding)
+        match (&self.faults.refused, &self.now.degraded) {
+            (Some((since, why)), _) => Some(own::degraded(why, Some(*since))),
+            (None, Some(why)) => Some(own::degraded(why, None)),
+            (None, None) => None,
+        }
     }
 
     pub(super) fn sent(&mut self, sent: Sent) {
@@ -150,36 +154,52 @@ impl Daemon<'_> {
         }
     }
 
+    /// What a heartbeat says now; the one place that makes it.
+    fn verdict(&self, now: Timestamp) -> (Verdict, String) {
+        let settings = Settings::of(&self.now.config, TimeZone::system());
+        alerts::verdict(&self.post.log, &settings, self.faults.complete, now)
+    }
+
     /// Tells somebody elsewhere that this daemon lives.
     fn beat(&mut self, now: Timestamp) {
-        let Some(heartbeat) = &self.now.world.heartbeat else { return };
-        if post::beats_at(self.faults.beat_at, self.now.world.beat, now) > now {
+        if self.beat_at(now).is_none_or(|at| at > now) {
             return;
         }
-        self.faults.beat_at = Some(now);
+        let (verdict, words) = self.verdict(now);
+        self.faults.beat = Some((now, verdict));
         // The original may be dead: a copy must not vouch for it.
         if self.now.world.identity(self.store).copy().is_some() {
             return;
         }
-        let worst = alerts::loudest(
-            &self.post.log,
-            &Settings::of(&self.now.config, TimeZone::system()),
-            now,
-        );
-        let beat = heartbeat(worst, now);
+        let Some(heartbeat) = &self.now.world.heartbeat else { return };
+        let beat = heartbeat(verdict, words);
         self.post.beating.push(Box::pin(async move {
-            if let Err(error) = beat.await {
-                tracing::warn!("no heartbeat: {}", crate::deploy::chain_of(&error));
-            }
+            beat.await.map_err(|error| crate::deploy::chain_of(&error))
         }));
+    }
+
+    pub(super) fn beaten(&mut self, outcome: &Result<(), String>) {
+        let (now, dead) = (self.now.world.now(), self.post.findings().len());
+        self.post.beaten(outcome, self.store, now);
+        if self.post.findings().len() != dead {
+            self.faults.changed_at.get_or_insert(now);
+        }
+    }
+
+    /// When the next heartbeat is due; `None` while one is under way, or where nobody wants it.
+    fn beat_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let world = &self.now.world;
+        world.heartbeat.as_ref().filter(|_| self.post.beating.is_empty())?;
+        let state = self.post.log.channels.get(post::HEARTBEAT);
+        let verdict = self.verdict(now).0;
+        Some(post::beats_at(self.faults.beat, verdict, state, world.beat, now))
     }
 
     /// When alerts are to be thought about again.
     pub(super) fn alert_at(&self, now: Timestamp) -> Option<Timestamp> {
         let changed = self.faults.changed_at.map(|at| after(at, PATIENCE));
-        let beat = self.now.world.heartbeat.as_ref();
-        let beat = beat.map(|_| post::beats_at(self.faults.beat_at, self.now.world.beat, now));
-        [changed, self.faults.wake, self.post.wake(now), beat].into_iter().flatten().min()
+        let (letters, beat) = (self.post.wake(now), self.beat_at(now));
+        [changed, self.faults.wake, letters, beat].into_iter().flatten().min()
     }
 }
 

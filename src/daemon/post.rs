@@ -32,7 +32,7 @@ pub(super) struct Post {
     busy: BTreeSet<String>,
     pub(super) sending: FuturesUnordered<LocalBoxFuture<'static, Sent>>,
     /// Heartbeats under way.
-    pub(super) beating: FuturesUnordered<LocalBoxFuture<'static, ()>>,
+    pub(super) beating: FuturesUnordered<LocalBoxFuture<'static, Result<(), String>>>,
     /// The log on disk is older than this one.
     behind: bool,
 }
@@ -124,14 +124,9 @@ impl Post {
     pub(super) fn finished(&mut self, sent: Sent, store: &Store) {
         let Sent { channel, message, outcome, at } = sent;
         self.busy.remove(&channel);
-        let before = self.log.channels.get(&channel).cloned().unwrap_or_default();
-        let after = match &outcome {
-            Ok(()) => ChannelState::default(),
-            Err(error) => {
-                tracing::warn!(channel, "a message was not sent: {error}");
-                plan::failed(&before, error, at)
-            }
-        };
+        if let Err(error) = &outcome {
+            tracing::warn!(channel, "a message was not sent: {error}");
+        }
         if outcome.is_ok()
             && let Some(letter) = self.letters.iter_mut().find(|l| l.message.id == message)
         {
@@ -140,17 +135,36 @@ impl Post {
                 tell(&error, false);
             }
         }
-        if before != after {
-            let keep = |log: &mut AlertLog| {
-                if after == ChannelState::default() {
-                    log.channels.remove(&channel);
-                } else {
-                    log.channels.insert(channel.clone(), after.clone());
-                }
-            };
-            self.change(store, keep, at);
-        }
+        self.tried(&channel, &outcome, store, at);
         self.settle(store);
+    }
+
+    /// Remembers how a heartbeat ended.
+    pub(super) fn beaten(&mut self, outcome: &Result<(), String>, store: &Store, at: Timestamp) {
+        if let Err(error) = outcome {
+            tracing::warn!("no heartbeat: {error}");
+        }
+        self.tried(plan::HEARTBEAT, outcome, store, at);
+    }
+
+    /// How a channel does now; written only when that has changed.
+    fn tried(&mut self, channel: &str, outcome: &Result<(), String>, store: &Store, at: Timestamp) {
+        let before = self.log.channels.get(channel).cloned().unwrap_or_default();
+        let after = match outcome {
+            Ok(()) => ChannelState::default(),
+            Err(error) => plan::failed(&before, error, at),
+        };
+        if before == after {
+            return;
+        }
+        let keep = |log: &mut AlertLog| {
+            if after == ChannelState::default() {
+                log.channels.remove(channel);
+            } else {
+                log.channels.insert(channel.to_owned(), after.clone());
+            }
+        };
+        self.change(store, keep, at);
     }
 
     /// Forgets what every channel has taken that it is for.
@@ -173,15 +187,14 @@ impl Post {
             .min()
     }
 
-    /// Channels that do not work.
+    /// Channels that do not work, and heartbeats that do not get out.
     pub(super) fn findings(&self) -> Vec<Finding> {
-        self.channels
-            .iter()
-            .filter_map(|channel| {
-                let state = self.log.channels.get(channel.name())?;
-                plan::dead(channel.name(), state, self.waiting(&**channel))
-            })
-            .collect()
+        let dead = self.channels.iter().filter_map(|channel| {
+            let state = self.log.channels.get(channel.name())?;
+            plan::dead(channel.name(), state, self.waiting(&**channel))
+        });
+        let silent = self.log.channels.get(plan::HEARTBEAT).and_then(plan::silent);
+        dead.chain(silent).collect()
     }
 
     /// How many messages a channel has still to take.

@@ -20,7 +20,7 @@ impl Daemon<'_> {
         let remembered = self.store.remember_daemon(&DaemonRecord {
             schema: crate::state::SCHEMA,
             pid: std::process::id(),
-            started_at: self.now.world.now(),
+            started_at: self.started_at,
             config_hash: self.now.config.hash.clone(),
             degraded: self.now.degraded.clone(),
         });

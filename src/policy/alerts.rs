@@ -3,6 +3,7 @@
 //! Told at once: what needs a person. Told after a while: what heals by itself. Told again: weekly,
 //! daily, twice a day by level, and at each point of the ladder. Told in the end: that it is over.
 
+mod clock;
 pub mod digest;
 pub mod letter;
 mod merged;
@@ -10,22 +11,21 @@ pub mod post;
 pub mod quiet;
 mod settings;
 mod standing;
-mod text;
+pub mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use self::letter::Draft;
+use self::letter::{Draft, Matter};
 use self::merged::merged;
-pub use self::settings::{Settings, ignored, loudest};
+pub use self::settings::{Settings, ignored, loudest, verdict};
 use self::standing::Standing;
 use super::schedule::{DAY, HOUR, WEEK, after, holds_until};
-use crate::cert::span;
 use crate::state::alert::log::{AlertLog, Item};
 use crate::state::alert::{Level, Message};
-use crate::state::{Condition, Finding, Severity};
+use crate::state::{Condition, Finding};
 
 /// Everything that is wrong now.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +36,9 @@ pub struct Seen<'a> {
     pub unseen: &'a BTreeSet<String>,
     /// The same of single conditions.
     pub unseen_conditions: &'a BTreeSet<(String, Condition)>,
+    /// Names of everything that the configuration names: certificates, services, channels and so
+    /// on. What was wrong with something that is not among them any more is not over.
+    pub named: &'a BTreeSet<String>,
     /// The clock is synchronised, or the configuration says that nobody waits for that.
     pub trusted: bool,
 }
@@ -62,6 +65,8 @@ pub fn due(seen: Seen<'_>, log: &AlertLog, settings: &Settings, now: Timestamp) 
         now,
         drafts: Vec::new(),
         wake: None,
+        named: seen.named,
+        healthy: BTreeMap::new(),
         quiet_until: settings.quiet.and_then(|quiet| quiet::until(quiet, &settings.zone, now)),
     };
     round.log.acks.retain(|ack| now < ack.until);
@@ -92,56 +97,24 @@ struct Round<'a> {
     now: Timestamp,
     drafts: Vec<Draft>,
     wake: Option<Timestamp>,
+    named: &'a BTreeSet<String>,
+    /// Certificates with enough life left, and when they end.
+    healthy: BTreeMap<String, Timestamp>,
     /// It is quiet until then.
     quiet_until: Option<Timestamp>,
 }
 
 impl Round<'_> {
-    /// Whether the clock jumped further than a day while nobody vouched for it. It is doubted for a
-    /// day at most: silence about a certificate that ends would be worse than a false alarm.
-    fn believe_clock(&mut self, trusted: bool) -> bool {
-        let now = self.now;
-        let last = self.log.believed_at.unwrap_or(now);
-        let jumped = !trusted && span(last.min(now), last.max(now)) > CLOCK_STEP;
-        if jumped {
-            let since = *self.log.jumped_at.get_or_insert(now);
-            if let Some(until) = holds_until(since, DAY, now) {
-                self.wake_at(until);
-                return true;
-            }
-        }
-        self.log.jumped_at = None;
-        self.log.believed_at = Some(now);
-        false
-    }
-
-    fn jump(&self) -> Finding {
-        let before = self.log.believed_at.unwrap_or(self.now);
-        let mut finding = Finding::new(
-            Condition::Clock,
-            "clock",
-            Severity::Warning,
-            "the clock jumped",
-            format!(
-                "the clock of this host jumped from {} to {}, and nothing vouches for it; \
-                 certificates are not judged by it for a day",
-                letter::local(before, &self.settings.zone),
-                letter::local(self.now, &self.settings.zone)
-            ),
-        );
-        finding
-            .ways
-            .push("look at the time: timedatectl; switch on: timedatectl set-ntp true".to_owned());
-        finding
-    }
-
     /// A certificate with enough life left is nothing wrong: only a time to look again.
     fn leave_healthy(&mut self, findings: &mut BTreeMap<(String, Condition), Finding>) {
-        findings.retain(|(_, condition), finding| {
+        findings.retain(|(object, condition), finding| {
             let standing = standing::of(finding, self.now, self.now);
             let healthy = *condition == Condition::Expiry && standing.level.is_none();
             if let Some(at) = standing.changes_at.filter(|_| healthy) {
                 self.wake_at(at);
+            }
+            if let Some(end) = finding.by.filter(|_| healthy) {
+                self.healthy.insert(object.clone(), end);
             }
             !healthy
         });
@@ -174,7 +147,10 @@ impl Round<'_> {
         let item = items.entry(finding.condition).or_insert_with(|| Item {
             since,
             title: String::new(),
+            over: String::new(),
+            named: false,
             level: None,
+            loudest: None,
             rung: 0,
             told_at: None,
             count: 0,
@@ -187,6 +163,8 @@ impl Round<'_> {
         }
         item.gone_at = None;
         item.title = text::clean(&finding.title, text::TITLE);
+        item.over = text::clean(finding.over.as_deref().unwrap_or_default(), text::TITLE);
+        item.named = self.named.contains(&finding.object);
         let item = item.clone();
         let standing = standing::of(finding, item.since, now);
         if let Some(at) = standing.changes_at {
@@ -245,6 +223,7 @@ impl Round<'_> {
             item.since = since;
         }
         item.level = Some(level);
+        item.loudest = item.loudest.max(Some(level));
         item.rung = rung;
         item.told_at = Some(self.now);
         item.count = item.count.saturating_add(1);
@@ -254,9 +233,9 @@ impl Round<'_> {
             condition: finding.condition,
             since: item.since,
             count: item.count,
-            again: item.count > 1,
-            finding: Some(finding.clone()),
+            matter: Matter::Found(Box::new(finding.clone())),
             title: item.title.clone(),
+            told: None,
         });
         if let Some(pause) = repeat(level).filter(|_| !finding.condition.is_news()) {
             self.wake_at(after(self.now, pause));
@@ -279,10 +258,13 @@ impl Round<'_> {
                 || seen.unseen_conditions.contains(&(object.clone(), condition));
             !(found || unseen || about_life || about_clock)
         };
+        // Nobody says of something that it is in order while something else is wrong with it.
+        let troubled = |object: &str| findings.keys().any(|(o, c)| o == object && !c.is_news());
         let mut items = std::mem::take(&mut self.log.items);
         for (object, of_object) in &mut items {
+            let troubled = troubled(object);
             of_object.retain(|condition, item| {
-                !gone(object, *condition) || self.is_kept(object, *condition, item)
+                !gone(object, *condition) || self.is_kept(object, *condition, item, troubled)
             });
         }
         items.retain(|_, of_object| !of_object.is_empty());
@@ -290,16 +272,23 @@ impl Round<'_> {
     }
 
     /// Whether something that is not found any more is to be remembered.
-    fn is_kept(&mut self, object: &str, condition: Condition, item: &mut Item) -> bool {
+    fn is_kept(
+        &mut self,
+        object: &str,
+        condition: Condition,
+        item: &mut Item,
+        troubled: bool,
+    ) -> bool {
         let now = self.now;
         item.recovered_at.retain(|at| holds_until(*at, DAY, now).is_some());
         if condition.is_news() {
             return item.told_at.is_some_and(|at| holds_until(at, WEEK * 2, now).is_some());
         }
+        let left = item.named && !self.named.contains(object);
         if item.level.is_some() {
             let gone_at = *item.gone_at.get_or_insert(now);
             // What comes and goes is over when it stays away.
-            let restless = item.recovered_at.len() >= CALM_RECOVERIES;
+            let restless = !left && item.recovered_at.len() >= CALM_RECOVERIES;
             if let Some(at) = holds_until(gone_at, HOUR, now).filter(|_| restless) {
                 self.wake_at(at);
                 return true;
@@ -307,6 +296,9 @@ impl Round<'_> {
             if self.wait_for_quiet() {
                 return true;
             }
+            let over = if troubled { String::new() } else { item.over.clone() };
+            let of_life = condition.is_about_life() || condition == Condition::Placeholder;
+            let by = self.healthy.get(object).filter(|_| of_life).copied();
             item.count = item.count.saturating_add(1);
             self.drafts.push(Draft {
                 level: Level::Notice,
@@ -314,13 +306,16 @@ impl Round<'_> {
                 condition,
                 since: item.since,
                 count: item.count,
-                again: false,
-                finding: None,
+                matter: if left { Matter::Left } else { Matter::Over { now: over, by } },
                 title: item.title.clone(),
+                told: item.loudest.or(item.level),
             });
-            (item.level, item.rung, item.told_at) = (None, 0, None);
+            (item.level, item.loudest, item.rung, item.told_at) = (None, None, 0, None);
             item.recovered_at.push(now);
             self.log.acks.retain(|a| a.object != object || a.condition != Some(condition));
+        }
+        if left {
+            return false;
         }
         if let Some(last) = item.recovered_at.last() {
             self.wake_at(after(*last, DAY));
@@ -358,9 +353,6 @@ const MOST_LETTERS: usize = 3;
 /// So often within a day something may be over at once; from then on it has to stay away for an
 /// hour.
 const CALM_RECOVERIES: usize = 2;
-
-/// A step of the clock that is more than a night's sleep.
-const CLOCK_STEP: Duration = Duration::from_secs(25 * 3600);
 
 #[cfg(test)]
 mod tests;

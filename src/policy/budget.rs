@@ -93,7 +93,7 @@ fn validations(order: Order<'_>, ledger: &Ledger, now: Timestamp) -> Option<Spen
             order.believes(entry, now)
                 && matches!(&entry.event, LedgerEvent::ValidationFailed { identifier } if identifier == name)
         };
-        [(2, HOUR, "an hour"), (5, DAY, "a day")].into_iter().filter_map(move |(limit, span, word)| {
+        [(2, HOUR, "an hour"), (DAILY_FAILURES, DAY, "a day")].into_iter().filter_map(move |(limit, span, word)| {
             let times = ledger.entries.iter().filter(failed).map(|entry| entry.at);
             let until = frees_at(times, limit, span, now)?;
             let why = format!("{limit} validations of {name} failed within {word}");
@@ -140,6 +140,46 @@ pub fn exempt(order: Order<'_>, issuer: &IssuerSpec, ledger: &Ledger, now: Times
     let limit = weekly(order.period, issuer);
     order.exempt && frees_at(counted(order, ledger, true, now), limit, WEEK, now).is_none()
 }
+
+/// What is left of a budget, each with the whole of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Left {
+    /// Certificates for these names in a week.
+    pub certificates: (usize, usize),
+    /// Failing validations in a day, of the name that has the fewest left.
+    pub failures: (usize, usize),
+}
+
+/// What is left; `None` where there is no budget.
+pub fn left(
+    order: Order<'_>,
+    issuer: &IssuerSpec,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> Option<Left> {
+    if issuer.trust_anchor.is_some() {
+        return None;
+    }
+    let within = |times: &mut dyn Iterator<Item = Timestamp>, span| {
+        times.filter(|at| holds_until(*at, span, now).is_some()).count()
+    };
+    let limit = weekly(order.period, issuer);
+    let used = within(&mut counted(order, ledger, false, now), WEEK);
+    let failed = order.identifiers.iter().map(|name| {
+        let of_name = |entry: &&LedgerEntry| {
+            matches!(&entry.event, LedgerEvent::ValidationFailed { identifier } if identifier == name)
+        };
+        within(&mut ledger.entries.iter().filter(of_name).map(|entry| entry.at), DAY)
+    });
+    let failed = failed.max().unwrap_or_default();
+    Some(Left {
+        certificates: (limit.saturating_sub(used), limit),
+        failures: (DAILY_FAILURES.saturating_sub(failed), DAILY_FAILURES),
+    })
+}
+
+/// Failing validations of a name in a day.
+const DAILY_FAILURES: usize = 5;
 
 /// How many certificates a week for one exact set of names.
 pub fn weekly(period: Duration, issuer: &IssuerSpec) -> usize {
@@ -277,6 +317,19 @@ mod tests {
         assert_eq!(spent.until, day(3.0));
         assert_eq!(may_order(regular, &issuer(), &two, day(0.2)), Ok(()));
         assert_eq!(may_order(early, &issuer(), &two, day(3.0)), Ok(()));
+    }
+
+    #[test]
+    fn what_is_left_is_counted() {
+        let set = names("a.example");
+        let left = |ledger: &Ledger, now| left(order(&set), &issuer(), ledger, now).unwrap();
+        let fresh = left(&Ledger::default(), at(0));
+        assert_eq!((fresh.certificates, fresh.failures), ((2, 2), (5, 5)));
+        assert_eq!(left(&issued("a.example", &[0.0], false), day(1.0)).certificates, (1, 2));
+        assert_eq!(left(&issued("a.example", &[0.0], false), day(8.0)).certificates, (2, 2));
+        assert_eq!(left(&failed(&[0, 60, 120]), at(180)).failures, (2, 5));
+        let own = IssuerSpec { trust_anchor: Some("/ca.pem".into()), ..issuer() };
+        assert_eq!(super::left(order(&set), &own, &Ledger::default(), at(0)), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! `status` and for alerts.
 
 mod manual;
+pub mod own;
 mod renewal;
 mod service;
 mod trust;
@@ -126,17 +127,19 @@ impl Case<'_> {
         let (first, names) = (self.first_name(), self.names());
         let ended = self.now > met.life.validity.not_after;
         let title = match (ended, behind, manual) {
-            (true, ..) => format!("{first} has run out"),
-            (false, Some(service), _) => format!("{service} keeps an old certificate"),
-            (false, None, true) => format!("{first} needs an upload"),
-            (false, None, false) => format!("{first} runs out"),
+            (true, ..) => format!("ended: {first}"),
+            (false, Some(service), _) => format!("old certificate in service: {service}"),
+            (false, None, true) => format!("upload needed: {first}"),
+            (false, None, false) => format!("not renewed yet: {first}"),
         };
         let mut text = format!(
             "the certificate of {names} {}",
             if ended { "has run out" } else { "runs out" }
         );
         let mut finding = Finding::new(Condition::Expiry, name, self.severity(), title, "");
+        finding.over = Some(format!("renewed: {first}"));
         if let Some(service) = behind {
+            finding.over = Some(format!("new certificate in service: {service}"));
             text.push_str(&format!(
                 ", and {service} still serves it although a newer one is there"
             ));
@@ -164,9 +167,10 @@ impl Case<'_> {
             Condition::Expiry,
             &self.spec.name,
             Severity::Warning,
-            format!("{} waits for its first upload", self.first_name()),
+            format!("first upload needed: {}", self.first_name()),
             format!("there is no certificate for {names}, and only a person can bring one"),
         );
+        finding.over = Some(format!("uploaded: {}", self.first_name()));
         finding.consequence = Some(self.who_stops("stay without it"));
         self.for_upload(finding)
     }
@@ -175,7 +179,9 @@ impl Case<'_> {
         let Some(met) = &self.met else { return finding };
         finding.life = Some(met.life);
         finding.by = Some(met.life.validity.not_after);
-        finding.consequence = Some(self.who_stops("stop"));
+        let ended = self.now > met.life.validity.not_after;
+        let stop = if ended { "cannot connect" } else { "stop" };
+        finding.consequence = Some(self.who_stops(stop));
         finding
     }
 
@@ -215,7 +221,7 @@ impl Case<'_> {
         let users: Vec<String> =
             self.about.services.iter().map(|using| users(using.spec)).collect();
         match &users[..] {
-            [] => format!("whoever uses {} will {stop}", self.names()),
+            [] => format!("those who use {} {stop}", self.names()),
             [one] => format!("{one} {stop}"),
             [all @ .., last] => format!("{} and {last} {stop}", all.join(", ")),
         }

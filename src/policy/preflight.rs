@@ -36,6 +36,9 @@ pub struct Check {
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
+    /// It speaks against the CA getting here, though it proves nothing.
+    #[serde(skip)]
+    pub against: bool,
 }
 
 /// How something stands.
@@ -66,7 +69,12 @@ impl Verdict {
 
 impl Check {
     fn new(item: &'static str, verdict: Verdict, text: impl Into<String>) -> Self {
-        Self { item, name: None, verdict, text: text.into(), advice: None }
+        let against = verdict == Verdict::Fail;
+        Self { item, name: None, verdict, text: text.into(), advice: None, against }
+    }
+
+    fn against(self) -> Self {
+        Self { against: true, ..self }
     }
 
     fn of(self, name: &impl ToString) -> Self {
@@ -89,6 +97,8 @@ pub struct Case<'a> {
     pub seen: &'a Observed,
     /// Our account at the CA, if there is one.
     pub account: Option<&'a str>,
+    /// The configuration says that nobody waits for this host's clock to be synchronised.
+    pub unsynchronised: bool,
     /// What was found.
     pub facts: &'a Facts,
 }
@@ -99,7 +109,7 @@ pub fn checklist(case: Case<'_>) -> Vec<Check> {
     for name in &case.facts.names {
         checks.extend(names::checks(case, name));
     }
-    checks.extend(address(case));
+    checks.push(address(case));
     checks.extend([port_80(case), port_443(case), budget(case), last_verdict(case), mode(case)]);
     checks
 }
@@ -109,7 +119,7 @@ pub fn hints(checks: &[Check], now: Timestamp) -> Vec<Evidence> {
     let local = ["dns", "caa", "responder", "address"];
     checks
         .iter()
-        .filter(|check| check.verdict == Verdict::Fail && local.contains(&check.item))
+        .filter(|check| check.against && local.contains(&check.item))
         .map(|check| Evidence {
             at: now,
             witness: Witness::Local,
@@ -134,9 +144,17 @@ fn clock(case: Case<'_>) -> Check {
     let check = |verdict, text: String| Check::new("clock", verdict, text);
     let date_there = case.facts.directory.answer.as_ref().ok().and_then(|answer| answer.date);
     let Some(there) = date_there else {
-        return match case.seen.time.trusted {
-            true => check(Verdict::Ok, "synchronised, as this host says".to_owned()),
-            false => check(Verdict::Unknown, "nobody could be asked for the time".to_owned()),
+        return match (case.unsynchronised, case.seen.time.trusted) {
+            (true, _) => check(
+                Verdict::Unknown,
+                "nobody could be asked for the time, and this host's clock is not synchronised \
+                 (time = \"unsynchronised\")"
+                    .to_owned(),
+            ),
+            (false, true) => check(Verdict::Ok, "synchronised, as this host says".to_owned()),
+            (false, false) => {
+                check(Verdict::Unknown, "nobody could be asked for the time".to_owned())
+            }
         };
     };
     let off = span(now.min(there), now.max(there));
@@ -155,23 +173,40 @@ fn directory(case: Case<'_>) -> Check {
         Ok(_) => Check::new("directory", Verdict::Ok, format!("{} answers{through}", facts.url)),
         Err(reason) => {
             let check = Check::new("directory", Verdict::Fail, format!("{reason}{through}"));
-            check.advise(
-                "let this host out to it over HTTPS (TCP 443), or set proxy in the issuer's table",
-            )
+            let advice = if reason.contains("cannot be resolved") {
+                "name servers that answer belong into /etc/resolv.conf; with proxy in the issuer's \
+                 table the proxy looks names up"
+            } else if facts.proxy.is_some() {
+                "ask who runs the proxy to let it through to that address"
+            } else if reason.contains("certificate") {
+                "a device in between may show a certificate of its own: let this host out to it \
+                 directly, or name its root as trust-anchor in the issuer's table"
+            } else {
+                "let this host out to it over HTTPS (TCP 443), or set proxy in the issuer's table"
+            };
+            check.advise(advice)
         }
     }
 }
 
-/// How packets leave this host, when that tells something.
-fn address(case: Case<'_>) -> Option<Check> {
-    let facing = &case.facts.facing;
-    let shared = facing.iter().find(|ip| is_shared(**ip))?;
+/// The addresses of this host, and what they tell.
+fn address(case: Case<'_>) -> Check {
+    let Facts { facing, addresses, .. } = case.facts;
+    let Some(shared) = facing.iter().find(|ip| is_shared(**ip)) else {
+        let leaves = match facing.as_slice() {
+            [] => "; no way to the internet is set up".to_owned(),
+            facing => format!("; it leaves by {}", names::list(facing)),
+        };
+        let verdict = if facing.is_empty() { Verdict::Unknown } else { Verdict::Ok };
+        let text = format!("this host has {}{leaves}", names::list(addresses));
+        return Check::new("address", verdict, text);
+    };
     let text = format!(
         "this host leaves by {shared}, an address that its provider shares among customers \
          (CGNAT): nobody can connect to it from outside by IPv4"
     );
-    let check = Check::new("address", Verdict::Warn, text);
-    Some(check.advise("ask the provider for a public address, or upload certificates"))
+    let check = Check::new("address", Verdict::Warn, text).against();
+    check.advise("ask the provider for a public address, or upload certificates")
 }
 
 fn port_80(case: Case<'_>) -> Check {
@@ -240,7 +275,18 @@ fn budget(case: Case<'_>) -> Check {
         late: false,
     };
     match budget::may_order(order, case.issuer, &case.seen.ledger, case.facts.at) {
-        Ok(()) => Check::new("budget", Verdict::Ok, "an order is within the CA's limits"),
+        Ok(()) => {
+            let left = budget::left(order, case.issuer, &case.seen.ledger, case.facts.at);
+            let text = match left {
+                None => "the CA is your own: nothing is counted".to_owned(),
+                Some(left) => format!(
+                    "an order is within the CA's limits: {} of {} certificates for these names are \
+                     left this week, and {} of {} tries that fail today",
+                    left.certificates.0, left.certificates.1, left.failures.0, left.failures.1
+                ),
+            };
+            Check::new("budget", Verdict::Ok, text)
+        }
         Err(spent) => {
             let text = format!("{}; free again at {}", spent.why, date(spent.until));
             let check = Check::new("budget", Verdict::Warn, text);

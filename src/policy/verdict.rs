@@ -121,7 +121,13 @@ pub fn endpoint(wanted: Fingerprint, before: Option<&Served>, after: &Served) ->
         (_, Some(new)) if new == wanted => EndpointVerdict::Proved,
         (Some(old), Some(new)) if new == old => EndpointVerdict::NotTaken,
         (Some(old), _) => {
-            EndpointVerdict::Broken(format!("served {} before, now {}", old.short(), shown(after)))
+            let was = match before.and_then(Served::leaf) {
+                Some(leaf) => {
+                    format!("the old certificate (until {})", date(leaf.validity.not_after))
+                }
+                None => old.short(),
+            };
+            EndpointVerdict::Broken(format!("served {was} before, now {}", shown(after)))
         }
         // Too old to be read, but it answered.
         (None, None) if before.is_some_and(Served::is_alive) && !after.is_alive() => {

@@ -101,7 +101,9 @@ impl Reconciler<'_> {
         let seen = self.observe(spec)?;
         let account = self.store.issuer(&issuer.name)?.account(Goal::Certificate)?;
         let account = account.as_ref().and_then(|account| account.url.as_deref());
-        let case = preflight::Case { spec, issuer, seen: &seen, account, facts: &facts };
+        let unsynchronised = self.config.unsynchronised;
+        let facts = &facts;
+        let case = preflight::Case { spec, issuer, seen: &seen, account, unsynchronised, facts };
         for hint in preflight::hints(&preflight::checklist(case), self.world.now()) {
             self.learn(writer, spec, Heard::Hint(hint))?;
         }

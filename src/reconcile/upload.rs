@@ -17,8 +17,9 @@ use crate::cert::import::{File, Parts};
 use crate::config::{CertSpec, Mode, Source};
 use crate::confine;
 use crate::deploy::chain_of;
+use crate::policy::findings::own;
 use crate::policy::upload::{self as judge, Judgement, Upload, Verdict};
-use crate::state::{Condition, Finding, Severity};
+use crate::state::Finding;
 use crate::store::{CertificateWriter, DropFolder, Dropped, DroppedFile, FileKey};
 
 pub use import::{Imported, Wish};
@@ -92,16 +93,10 @@ impl Reconciler<'_> {
         match self.look_into(writer, spec, pass).await {
             Ok(until) => Ok(until),
             Err(Trouble::Folder(error)) => {
-                let text = format!(
-                    "the drop folder {} cannot be used: {}",
-                    spec.upload.dir.display(),
-                    chain_of(&error)
-                );
+                let finding = own::closed_folder(spec, &chain_of(&error));
                 let certificate = spec.name.as_str();
-                tracing::warn!(certificate, "{text}");
-                let title = format!("uploads for {} cannot be looked at", spec.name);
-                let (severity, object) = (Severity::Warning, spec.name.as_str());
-                pass.findings.push(Finding::new(Condition::Fault, object, severity, title, text));
+                tracing::warn!(certificate, "{}", finding.text);
+                pass.findings.push(finding);
                 Ok(None)
             }
             Err(Trouble::Records(error)) => Err(error),
@@ -260,9 +255,7 @@ impl Weighed {
 
 impl Strange {
     fn finding(self, spec: &CertSpec) -> Finding {
-        let title = format!("strange files in the drop folder of {}", spec.name);
-        let text = format!("in the drop folder, {}", self.text);
-        Finding::new(Condition::DropRefused, &spec.name, Severity::Warning, title, text)
+        own::strange_files(spec, format!("in the drop folder, {}", self.text))
     }
 }
 

@@ -25,6 +25,10 @@ pub struct Message {
     pub condition: String,
     /// It is over.
     pub recovered: bool,
+    /// How loud the beginning was told of what this says is over; `None`: nothing is. Whoever
+    /// heard of the beginning hears of the end, however quiet the message itself is.
+    #[serde(default)]
+    pub ends: Option<Level>,
     /// When it takes effect if nobody does anything.
     pub by: Option<Timestamp>,
     /// `LEVEL site: what, by when`, at most 80 characters, one line.

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 
 use crate::cert::Identifier;
 
@@ -66,9 +67,37 @@ pub struct NameFacts {
     /// The CAA records that hold for it.
     pub caa: CaaFacts,
     /// Whether a response to a challenge for it can be published and is seen on this host.
+    #[serde(serialize_with = "outcome")]
     pub responder: Result<(), String>,
     /// What came back when it was asked for by its public address from here; `None`: not tried.
+    #[serde(serialize_with = "tried")]
     pub hairpin: Option<Result<(), String>>,
+    /// Whether port 443 is open at its public address where port 80 did not answer; `None`: not
+    /// tried.
+    pub tls: Option<bool>,
+}
+
+/// `{"ok": ...}` or `{"failed": "why"}`.
+fn outcome<T: Serialize, S: Serializer>(
+    result: &Result<T, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(1))?;
+    match result {
+        Ok(value) => map.serialize_entry("ok", value)?,
+        Err(why) => map.serialize_entry("failed", why)?,
+    }
+    map.end()
+}
+
+fn tried<S: Serializer>(
+    result: &Option<Result<(), String>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match result {
+        Some(result) => outcome(result, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// What a question to the DNS came to.
@@ -145,6 +174,7 @@ pub struct DirectoryFacts {
     /// The proxy on the way, if there is one.
     pub proxy: Option<String>,
     /// The answer, or why there is none.
+    #[serde(serialize_with = "outcome")]
     pub answer: Result<DirectoryAnswer, String>,
 }
 

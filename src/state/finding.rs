@@ -38,6 +38,9 @@ pub struct Finding {
     /// What happens then, without the time: `sip (kamailio) stops serving phones over TLS`.
     #[serde(default)]
     pub consequence: Option<String>,
+    /// What is true once it is over, for a subject line: `renewed: pbx.example`.
+    #[serde(default)]
+    pub over: Option<String>,
     /// What can be done about it, each with its path or command; one of them is enough.
     #[serde(default)]
     pub ways: Vec<String>,
@@ -306,6 +309,7 @@ impl Finding {
             seen_at: None,
             by: None,
             consequence: None,
+            over: None,
             ways: Vec::new(),
             next: None,
             quote: None,

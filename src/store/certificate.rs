@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::csr::{self, CsrRecord};
 use super::record::{self, Read, Record};
 use super::revision::{self, Seen};
-use super::{Error, Store, order, warning};
+use super::{Error, Store, order};
 use crate::cert::bundle::{Bundle, PrivateKey};
 use crate::fs;
+use crate::policy::findings::own;
 use crate::state::{CertState, Finding, OrderJournal, OrderSeen, Revision};
 
 pub use writer::CertificateWriter;
@@ -177,10 +178,10 @@ impl CertificateStore {
         findings.extend(record::damage::<CsrRecord>(&csr::json(&self.dir), name)?);
         match order::read(&self.dir) {
             Ok(Read::Broken(reason)) => {
-                findings.push(warning(name, format!("the order under way is lost: {reason}")));
+                findings.push(own::lost_order(name, &reason));
             }
             Ok(Read::Missing | Read::Whole(_)) => {}
-            Err(e @ Error::Newer { .. }) => findings.push(warning(name, e.to_string())),
+            Err(e @ Error::Newer { .. }) => findings.push(own::newer(name, e.to_string())),
             Err(e) => return Err(e),
         }
         for number in self.numbers()? {
@@ -193,10 +194,13 @@ impl CertificateStore {
                 Ok(Seen::Rebuilt(_, reason)) => {
                     format!("revision {number} is usable, but {reason}")
                 }
-                Err(e @ Error::Newer { .. }) => e.to_string(),
+                Err(e @ Error::Newer { .. }) => {
+                    findings.push(own::newer(name, e.to_string()));
+                    continue;
+                }
                 Err(e) => return Err(e),
             };
-            findings.push(warning(name, text));
+            findings.push(own::damaged_revision(name, text, &self.folder(number)));
         }
         Ok(findings)
     }

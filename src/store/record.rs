@@ -8,8 +8,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{Error, PRIVATE_FILE, Store, warning};
+use super::{Error, PRIVATE_FILE, Store};
 use crate::fs::{self, Owner};
+use crate::policy::findings::own;
 use crate::state::{Finding, SCHEMA};
 
 /// Far above anything that we write.
@@ -208,15 +209,7 @@ pub(super) fn set_aside(folder: &Path, object: &str) -> Result<Vec<Finding>, Err
     for name in fs::list(folder)? {
         let Some((file, second)) = name.split_once(BROKEN) else { continue };
         let when = second.parse().ok().and_then(|s| Timestamp::from_second(s).ok());
-        let when = when.map(|at| format!(" at {at}")).unwrap_or_default();
-        findings.push(warning(
-            object,
-            format!(
-                "{file} was found damaged{when} and moved aside; when it is no longer wanted, \
-                 remove {}",
-                folder.join(&name).display()
-            ),
-        ));
+        findings.push(own::moved_aside(object, file, when, &folder.join(&name)));
     }
     Ok(findings)
 }
@@ -229,11 +222,8 @@ pub(super) fn set_aside(folder: &Path, object: &str) -> Result<Vec<Finding>, Err
 pub(super) fn damage<T: Record>(path: &Path, object: &str) -> Result<Option<Finding>, Error> {
     match read::<T>(path) {
         Ok(Read::Whole(_) | Read::Missing) => Ok(None),
-        Ok(Read::Broken(reason)) => Ok(Some(warning(
-            object,
-            format!("{} is damaged ({reason}) and not used", path.display()),
-        ))),
-        Err(e @ Error::Newer { .. }) => Ok(Some(warning(object, e.to_string()))),
+        Ok(Read::Broken(reason)) => Ok(Some(own::unreadable(object, path, &reason))),
+        Err(e @ Error::Newer { .. }) => Ok(Some(own::newer(object, e.to_string()))),
         Err(e) => Err(e),
     }
 }

@@ -15,6 +15,7 @@ use pbxcert::reconcile::Pass;
 use pbxcert::state::Condition;
 use pbxcert::state::alert::log::AlertLog;
 use pbxcert::state::alert::{Level, Message};
+use pbxcert::state::check::Verdict;
 use pbxcert::store::Store;
 
 use crate::host::{Host, LIMIT, until};
@@ -162,7 +163,7 @@ async fn a_dead_channel_and_a_restart_lose_nothing_and_repeat_nothing() {
     site.run_until("the hook hears that the mail is dead", told).await;
     assert_eq!(hook.words(), ["stuck", "channel-dead"], "once");
     let dead = hook.taken.borrow()[1].clone();
-    assert!(dead.subject.ends_with("e-mail to noc@voip.test does not work"), "{}", dead.subject);
+    assert!(dead.subject.ends_with("does not work: e-mail to noc@voip.test"), "{}", dead.subject);
     assert!(dead.body.contains("connection refused X: y"), "{}", dead.body);
 
     // It lives again: everything that waited comes, in order, and only once.
@@ -254,20 +255,96 @@ async fn a_disk_that_takes_nothing_keeps_no_alert_from_its_people() {
 #[tokio::test]
 async fn the_heartbeat_tells_the_loudest_that_is_open() {
     let mut site = Site::new().await;
-    let beats: Rc<RefCell<Vec<Option<Level>>>> = Rc::default();
+    let beats: Rc<RefCell<Vec<Verdict>>> = Rc::default();
     let kept = beats.clone();
-    site.lab.world.heartbeat = Some(Rc::new(move |level, _| {
-        kept.borrow_mut().push(level);
-        Box::pin(async { Err(alert::Error::Failed("nobody there".to_owned())) })
+    site.lab.world.heartbeat = Some(Rc::new(move |verdict, _| {
+        kept.borrow_mut().push(verdict);
+        Box::pin(async { Ok(()) })
     }));
     site.lab.plant_foreign_pair(60);
     site.lab.service.manner.set(Manner::BreaksForGood);
     let hook = site.hook.clone();
     site.run_until("it is told", || (!hook.words().is_empty()).then_some(())).await;
-    assert_eq!(*beats.borrow(), [None], "once at the start");
+    assert_eq!(*beats.borrow(), [Verdict::Unknown], "at the start nobody has looked yet");
     site.clock.forward(SignedDuration::from_mins(61));
     site.run_until("another", || (beats.borrow().len() > 1).then_some(())).await;
-    assert_eq!(beats.borrow()[1], Some(Level::Critical));
+    assert_eq!(beats.borrow()[1], Verdict::Critical, "known from before");
+}
+
+#[tokio::test]
+async fn a_heartbeat_says_soon_what_was_found_and_not_that_all_is_well_for_an_hour() {
+    let mut site = Site::new().await;
+    let beats: Rc<RefCell<Vec<Verdict>>> = Rc::default();
+    let kept = beats.clone();
+    site.lab.world.heartbeat = Some(Rc::new(move |verdict, _| {
+        kept.borrow_mut().push(verdict);
+        Box::pin(async { Ok(()) })
+    }));
+    // The pause between two that say something else is never longer than this.
+    site.lab.world.beat = std::time::Duration::from_millis(300);
+    site.lab.plant_foreign_pair(60);
+    site.lab.service.manner.set(Manner::BreaksForGood);
+    let found = || beats.borrow().contains(&Verdict::Critical).then_some(());
+    site.run_until("it says so", found).await;
+    assert_eq!(beats.borrow()[0], Verdict::Unknown);
+    assert!(!beats.borrow().contains(&Verdict::Ok), "{beats:?}");
+}
+
+#[tokio::test]
+async fn a_heartbeat_that_does_not_get_out_is_tried_again_and_told_and_so_is_its_end() {
+    let mut site = Site::new().await;
+    let (works, tries) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(0)));
+    let (working, tried) = (works.clone(), tries.clone());
+    site.lab.world.heartbeat = Some(Rc::new(move |_, _| {
+        tried.set(tried.get() + 1);
+        let failed = alert::Error::Failed("hc.voip.test: no answer".to_owned());
+        let outcome = if working.get() { Ok(()) } else { Err(failed) };
+        Box::pin(async { outcome })
+    }));
+    let failures = |site: &Site| site.log().channels.get("heartbeat").map_or(0, |c| c.failures);
+    for (n, minutes) in [(1, 0), (2, 1), (3, 5)] {
+        site.clock.forward(SignedDuration::from_mins(minutes));
+        site.run_until("it is tried", || (failures(&site) == n).then_some(())).await;
+    }
+    let hook = site.hook.clone();
+    site.run_until("it is told", || (!hook.words().is_empty()).then_some(())).await;
+    let told = hook.taken.borrow()[0].clone();
+    assert_eq!((told.condition.as_str(), told.object.as_str()), ("channel-dead", "heartbeat"));
+    assert!(told.body.contains("heartbeat says: \"hc.voip.test: no answer\""), "{}", told.body);
+    works.set(true);
+    site.clock.forward(SignedDuration::from_mins(15));
+    let over = || hook.words().contains(&"over channel-dead".to_owned()).then_some(());
+    site.run_until("it is over", over).await;
+    assert!(!site.log().channels.contains_key("heartbeat"));
+}
+
+#[tokio::test]
+async fn a_pager_for_the_worst_hears_of_its_end_and_of_no_other() {
+    let mut site = Site::new().await;
+    let pager = LabNotifier::for_least("pager", Level::Critical, false);
+    site.lab.world.notifiers = vec![pager.clone(), site.hook.clone()];
+    site.lab.plant_foreign_pair(60);
+    site.lab.service.manner.set(Manner::Breaks);
+    let hook = site.hook.clone();
+    site.run_until("it is told", || (!hook.words().is_empty()).then_some(())).await;
+    assert_eq!(hook.words(), ["rolled-back"]);
+    site.lab.service.manner.set(Manner::Honest);
+    site.clock.forward(SignedDuration::from_hours(25));
+    let over = || hook.words().contains(&"over rolled-back".to_owned()).then_some(());
+    site.run_until("it is over", over).await;
+    assert_eq!((pager.words().len(), site.waiting()), (0, 0), "it heard of no beginning");
+}
+
+#[tokio::test]
+async fn a_channel_that_left_the_configuration_is_forgotten() {
+    let mut site = Site::new().await;
+    site.lab.plant_foreign_pair(60);
+    site.lab.service.manner.set(Manner::BreaksForGood);
+    let failed = || site.log().channels.contains_key(site.mail.name).then_some(());
+    site.run_until("the mail was tried", failed).await;
+    site.lab.world.notifiers = vec![site.hook.clone()];
+    site.run_until("it is forgotten", || site.log().channels.is_empty().then_some(())).await;
+    assert_eq!(site.waiting(), 0);
 }
 
 #[tokio::test]
@@ -299,6 +376,10 @@ async fn a_person_acks_lists_and_removes() {
     host.pbxcert(&["alert", "list"]).await.expect(0).says("pbx/expiry: known");
     host.pbxcert(&["ack", "pbx/expiry", "--remove"]).await.expect(0).says("alerts go on");
     host.pbxcert(&["ack", "pbx/expiry", "--remove"]).await.expect(1).says("was not acked");
+    ack("pbx").await.expect(0);
+    let run = host.pbxcert(&["ack", "pbx/expiry", "--remove"]).await.expect(1);
+    run.says("silent because everything of pbx is").says("pbxcert ack pbx --remove");
+    host.pbxcert(&["ack", "pbx", "--remove"]).await.expect(0).says("alerts go on");
     assert_eq!(host.status().await["alerts"].as_array().unwrap().len(), 0);
 }
 
@@ -309,7 +390,8 @@ async fn the_real_daemon_opens_what_status_shows() {
     let broken = format!("no-such-key = 1\n{}", host.config());
     until("it watches", LIMIT, async || host.log().contains("is watching").then_some(())).await;
     host.configure(&broken);
-    let pid = host.status().await["daemon"]["pid"].as_i64().unwrap();
+    let daemon = host.status().await["daemon"].clone();
+    let pid = daemon["pid"].as_i64().unwrap();
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
     until("it is told", LIMIT, async || {
@@ -323,6 +405,8 @@ async fn the_real_daemon_opens_what_status_shows() {
         (host.status().await["alerts"].as_array().unwrap().is_empty()).then_some(())
     })
     .await;
+    let started = host.status().await["daemon"]["started-at"].clone();
+    assert_eq!(started, daemon["started-at"], "reading the configuration again is no start");
     let log = host.log();
     assert!(log.contains("the configuration is broken, an older one is in use"), "{log}");
 }
@@ -331,6 +415,13 @@ async fn the_real_daemon_opens_what_status_shows() {
 async fn a_test_without_channels_says_how_to_get_one() {
     let host = Host::live().await;
     host.pbxcert(&["alert", "test"]).await.expect(78).says("no channel is configured");
+    // A heartbeat alone is tried, too, and tells nobody what is wrong.
+    let sink = Sink::start("200 OK");
+    let beat = format!("heartbeat-url = \"http://{}/ping\"", sink.address);
+    host.configure(&format!("{}\n[alerts]\n{beat}\n", host.config()));
+    let run = host.pbxcert(&["alert", "test"]).await.expect(0);
+    run.says("heartbeat: sent: ").says("only a heartbeat is configured");
+    assert!(sink.asked()[0].body.starts_with("unknown: a test"), "{}", sink.asked()[0].body);
 }
 
 #[tokio::test]

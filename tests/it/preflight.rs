@@ -252,7 +252,14 @@ impl Site {
     fn checks(&self, facts: &Facts) -> Vec<Check> {
         let issuer = &self.config.issuers["acme"];
         let seen = Observed::default();
-        checklist(Case { spec: self.spec(), issuer, seen: &seen, account: None, facts })
+        checklist(Case {
+            spec: self.spec(),
+            issuer,
+            seen: &seen,
+            account: None,
+            unsynchronised: false,
+            facts,
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use pbxcert::daemon::{self, Start};
 use pbxcert::state::Severity;
 use pbxcert::state::alert::Level;
 use pbxcert::state::reach::{Mode, Reach, ReachState};
+use pbxcert::state::upload::UploadOutcome;
 use pbxcert::store::Store;
 
 use crate::alerts::LabNotifier;
@@ -87,7 +88,9 @@ impl Lab {
 
 #[tokio::test]
 async fn from_reachable_to_manual_and_back_to_the_ca() {
-    let mut lab = Lab::new().await;
+    // Changes of trust have tests of their own.
+    let certificate = "trust-anchor = \"DIR/ca.pem\"\non-trust-change = \"go\"";
+    let mut lab = Lab::with(certificate, "").await;
     let mail = LabNotifier::new("e-mail to noc@voip.test", false);
     lab.world.notifiers = vec![mail.clone()];
 
@@ -114,7 +117,10 @@ async fn from_reachable_to_manual_and_back_to_the_ca() {
     lab.until_told_of_mode(&mail, 1).await;
     let manual = mail.taken.borrow()[0].clone();
     let subject = &manual.subject;
-    assert!(subject.starts_with("WARNING ") && subject.contains("pbx.test needs"), "{subject}");
+    assert!(
+        subject.starts_with("WARNING ") && subject.contains("uploads needed now: pbx.test"),
+        "{subject}"
+    );
     assert!(manual.body.contains("cannot open http://pbx.test/ from outside (timeout)"));
     assert!(manual.body.contains("Timeout during connect (likely firewall problem)\""));
     let [request] = &manual.attachments[..] else { panic!("{manual:?}") };
@@ -133,10 +139,11 @@ async fn from_reachable_to_manual_and_back_to_the_ca() {
     let store = lab.store.certificate("pbx").unwrap();
     let key = store.waiting_keys().unwrap().remove(0);
     let bundle = lab.ca.answer(&request.text, key, lab.clock.now());
-    let writer = store.try_lock(lab.clock.now()).unwrap().unwrap();
-    writer.commit(&bundle, None, "upload", lab.clock.now()).unwrap();
-    drop(writer);
+    let folder = &lab.config.certificates[0].upload.dir;
+    std::fs::write(folder.join("from-the-shop.crt"), bundle.cert_pem()).unwrap();
     lab.live(days(1), Some("connection")).await;
+    let upload = lab.store.upload_record("pbx").unwrap().expect("the upload was decided on");
+    assert_eq!(upload.outcome, UploadOutcome::Accepted, "{}", upload.text);
     assert!(lab.not_after() > first);
     assert_eq!(lab.state().pairs["pbx"].promoted.as_ref().unwrap().revision, 2);
     assert!(lab.mode().is_manual());
@@ -150,7 +157,7 @@ async fn from_reachable_to_manual_and_back_to_the_ca() {
     assert_eq!(lab.newest().unwrap().number, 2);
     lab.until_told_of_mode(&mail, 2).await;
     let automatic = mail.taken.borrow().last().unwrap().clone();
-    assert!(automatic.subject.contains("pbx.test renews by itself again"), "{automatic:?}");
+    assert!(automatic.subject.contains("renewed by itself again: pbx.test"), "{automatic:?}");
     assert_eq!((automatic.level, automatic.attachments.len()), (Level::Notice, 0));
     let pass = lab.pass().await.remove("pbx").unwrap();
     assert!(pass.findings.iter().all(|f| f.severity == Severity::Notice), "{:?}", pass.findings);
@@ -167,7 +174,8 @@ async fn from_reachable_to_manual_and_back_to_the_ca() {
     assert_eq!(lab.events("mode").len(), 2, "one change there, one back");
     lab.until_told_of_mode(&mail, 2).await;
     let words = mail.words();
-    assert_eq!(words.iter().filter(|word| *word != "mode").count(), 0, "{words:?}");
+    let others: Vec<&String> = words.iter().filter(|word| *word != "mode").collect();
+    assert_eq!(others, ["drop-accepted"], "that the upload was taken, and nothing else");
 }
 
 #[tokio::test]

@@ -31,6 +31,7 @@ fn message() -> Message {
         object: "pbx".into(),
         condition: "renewal".into(),
         recovered: false,
+        ends: None,
         by: Some("2026-12-12T13:05:00Z".parse().unwrap()),
         subject: "URGENT 0142 Hotel Pöst: no renewal of pbx.hotelpost.at, ends Sat 12 Dec".into(),
         body: "Let's Encrypt cannot open it.\n\nDo: (1) open TCP 80 — everywhere.\n.\nEnd.".into(),
@@ -355,6 +356,7 @@ fn a_message_rings_on_a_telephone_through_kamailio_over_udp_tcp_and_tls() {
                 assert!(body.starts_with("URGENT "), "{body}");
                 if transport == "udp" {
                     assert!(heard.len() < 1500, "{}", heard.len());
+                    assert!(!heard.contains("[shortened]"), "{heard}");
                 }
             }
             let told = wait(send(&sip(100, transport, "wrong"), &message())).unwrap_err();

@@ -5,10 +5,12 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::super::{Context, Failed, show};
-use super::{Certificate, Report, Service};
+use super::{Certificate, Endpoint, Report, Service};
 use crate::config::Source;
 use crate::policy::daily;
 use crate::policy::schedule::Seed;
+use crate::policy::verdict;
+use crate::state::ServiceState;
 use crate::state::check::Verdict;
 use crate::state::reach::{Mode, Reach};
 
@@ -75,10 +77,10 @@ pub(super) fn mode_line(certificate: &Certificate, now: Timestamp) -> Option<Str
     let believed = &certificate.reach;
     match (&certificate.mode, believed.verdict) {
         (Some(Mode::Manual { since, reason }), _) => {
-            Some(format!("manual mode since {}: {reason}", show::relative(*since, now)))
+            Some(format!("manual mode since {}: {reason}", show::time(*since, now)))
         }
         (_, Reach::Unreachable) => {
-            let since = believed.since.map(|at| show::relative(at, now)).unwrap_or_default();
+            let since = believed.since.map(|at| show::time(at, now)).unwrap_or_default();
             Some(format!("the CA cannot reach this host since {since}: {}", believed.reason))
         }
         (_, Reach::Reachable | Reach::Unknown) => None,
@@ -134,3 +136,19 @@ pub(super) fn daemon_line(context: &Context, report: &Report, now: Timestamp) ->
 /// Where nothing is done.
 pub(super) const OBSERVING: &str = "mode is \"observe\": everything is looked at, nothing is ordered, taken or \
                          installed (mode = \"on\" in the configuration changes that)";
+/// Nobody hears of what is wrong.
+pub(super) fn warn_of_silence(channels: &[String]) {
+    if channels.is_empty() {
+        show::warning("nobody is told when something is wrong: [alerts] names no channel");
+    }
+}
+
+/// What an endpoint showed last.
+pub(super) fn looked_at(endpoint: &str, state: &ServiceState) -> Endpoint {
+    let served = state.seen.get(endpoint);
+    Endpoint {
+        endpoint: endpoint.to_owned(),
+        looked_at: served.map(|s| s.at),
+        seen: served.map_or_else(|| "not looked at yet".to_owned(), verdict::shown),
+    }
+}

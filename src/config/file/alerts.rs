@@ -3,18 +3,30 @@
 mod channel;
 mod words;
 
+use std::collections::BTreeSet;
+
 use jiff::civil::Time;
 
-use super::walk::{At, Read, Table, Value, Walk};
-use super::{issuer, keys};
+use super::walk::{At, Declared, Read, Table, Value, Walk};
+use super::{issuer, keys, top};
+use crate::config::CertSpec;
 use crate::config::alerts::{Address, AlertSpec, ChannelSpec, LogAddress, Quiet, Way};
 
 /// A reader of one table of a channel.
 type Reader<'a> = fn(&mut Walk<'a>, Value<'a>) -> Read<Option<ChannelSpec>>;
 
 /// Reads the table; without it nobody is told.
-pub(super) fn read<'a>(walk: &mut Walk<'a>, roots: &[Table<'a>]) -> Read<AlertSpec> {
-    let Some(value) = walk.once(roots, "alerts") else { return Ok(AlertSpec::default()) };
+pub(super) fn read<'a>(
+    walk: &mut Walk<'a>,
+    roots: &[Table<'a>],
+    certificates: &Declared<CertSpec>,
+) -> Read<AlertSpec> {
+    let Some(value) = walk.once(roots, "alerts") else {
+        if certificates.sound().next().is_some() {
+            walk.warning(Walk::start(), NOBODY);
+        }
+        return Ok(AlertSpec::default());
+    };
     let table = walk.table(value, keys::ALERTS)?;
     walk.refuse_unknown_keys(&table);
     let readers: [(&str, Reader<'a>); 6] = [
@@ -40,8 +52,21 @@ pub(super) fn read<'a>(walk: &mut Walk<'a>, roots: &[Table<'a>]) -> Read<AlertSp
         quiet: quiet?,
         proxy: proxy?,
     };
-    warn_of_only_the_pbx(walk, &table, &spec);
+    if spec.channels.is_empty() {
+        walk.warning(table.at, NOBODY);
+    } else {
+        warn_of_only_the_pbx(walk, &table, &spec, &own_hosts(certificates));
+    }
     Ok(spec)
+}
+
+const NOBODY: &str = "nobody is told when something is wrong: [alerts] names no channel; add an \
+                      e-mail or another one, then try it: pbxcert alert test";
+
+/// Names by which this machine may be called.
+fn own_hosts(certificates: &Declared<CertSpec>) -> BTreeSet<String> {
+    let names = certificates.sound().flat_map(|spec| &spec.identifiers).map(ToString::to_string);
+    names.chain([top::host_name()]).map(|name| name.to_ascii_lowercase()).collect()
 }
 
 /// `heartbeat-url` and `heartbeat-url-file`: any of them, each one or a list.
@@ -113,9 +138,15 @@ fn clock(text: &str) -> Option<Time> {
 }
 
 /// When the PBX is down, it cannot say so.
-fn warn_of_only_the_pbx(walk: &mut Walk<'_>, table: &Table<'_>, spec: &AlertSpec) {
-    let inside = spec.channels.iter().all(|channel| ends_here(&channel.way));
-    if inside && !spec.channels.is_empty() && spec.heartbeats.is_empty() {
+fn warn_of_only_the_pbx(
+    walk: &mut Walk<'_>,
+    table: &Table<'_>,
+    spec: &AlertSpec,
+    own: &BTreeSet<String>,
+) {
+    let is_here = |host: &str| words::is_loopback(host) || own.contains(&host.to_ascii_lowercase());
+    let inside = spec.channels.iter().all(|channel| ends_here(&channel.way, &is_here));
+    if inside && spec.heartbeats.is_empty() {
         let text = "every channel ends on this PBX or its machine: when that is down, nobody hears \
                     of it; add a webhook, a mail server elsewhere, or heartbeat-url";
         walk.warning(table.at, text);
@@ -123,21 +154,21 @@ fn warn_of_only_the_pbx(walk: &mut Walk<'_>, table: &Table<'_>, spec: &AlertSpec
 }
 
 /// Whether a message that takes this way need not leave the machine or the PBX.
-fn ends_here(way: &Way) -> bool {
+fn ends_here(way: &Way, is_here: &dyn Fn(&str) -> bool) -> bool {
     match way {
         Way::Command(_) => false,
-        Way::Email(mail) => words::is_loopback(&mail.server),
+        Way::Email(mail) => is_here(&mail.server),
         Way::Journal(_) | Way::Sip(_) => true,
         Way::Syslog(log) => match &log.address {
             LogAddress::Local(_) => true,
             LogAddress::Tcp(place) | LogAddress::Udp(place) => {
-                words::host_and_port(place).is_some_and(|(host, _)| words::is_loopback(&host))
+                words::host_and_port(place).is_some_and(|(host, _)| is_here(&host))
             }
         },
         Way::Webhook(hook) => match &hook.url {
             Address::File(_) => false,
             Address::Written(url) => {
-                url::Url::parse(url).is_ok_and(|url| url.host_str().is_some_and(words::is_loopback))
+                url::Url::parse(url).is_ok_and(|url| url.host_str().is_some_and(is_here))
             }
         },
     }

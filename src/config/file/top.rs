@@ -78,6 +78,6 @@ fn is_production(issuer: &IssuerSpec) -> bool {
     issuer.trust_anchor.is_none() && Authority::at(&issuer.directory).is_none_or(|a| a.trusted)
 }
 
-fn host_name() -> String {
+pub(super) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

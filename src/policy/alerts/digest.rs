@@ -3,27 +3,21 @@
 use jiff::Timestamp;
 
 use super::Settings;
-use super::letter::{self, Draft};
+use super::letter::{self, Draft, Matter};
 use super::text::{SENTENCE, clean};
 use crate::cert::Fingerprint;
 use crate::state::alert::{Level, Message};
 
 /// One message about all of these, which are sorted by level.
 pub fn write(drafts: &[Draft], settings: &Settings, now: Timestamp) -> Message {
+    let sorted = Sorted::of(drafts);
+    let Sorted { wrong, news, over, left } = &sorted;
     let zone = &settings.zone;
-    let (over, open): (Vec<&Draft>, Vec<&Draft>) =
-        drafts.iter().partition(|draft| draft.finding.is_none());
-    let level = open.first().map_or(Level::Notice, |draft| draft.level);
-    let word = if open.is_empty() { "RECOVERED" } else { level.word() };
-    let what = match (open.len(), over.len()) {
-        (open, 0) => format!("{open} things wrong"),
-        (0, over) => format!("{over} things over"),
-        (open, over) => format!("{open} things wrong, {over} over"),
-    };
-    let letters: Vec<Message> = open.iter().map(|d| letter::write(d, settings, now)).collect();
-    let by = letters.iter().filter_map(|letter| letter.by).min();
+    let told: Vec<&Draft> = wrong.iter().chain(news).copied().collect();
+    let letters: Vec<Message> = told.iter().map(|d| letter::write(d, settings, now)).collect();
+    let what = sorted.counted();
     let mut body = format!("{what}. The worst first.\n");
-    for (draft, letter) in open.iter().zip(&letters).take(MOST_LINES) {
+    for (draft, letter) in told.iter().zip(&letters).take(MOST_LINES) {
         let (title, by_when) = draft.headline(zone, now);
         let level = draft.level.word();
         body.push_str(&format!("\n{level}: {}{by_when}\n", clean(&title, SENTENCE)));
@@ -34,22 +28,36 @@ pub fn write(drafts: &[Draft], settings: &Settings, now: Timestamp) -> Message {
             body.push_str(&format!("  {line}\n"));
         }
     }
-    if open.len() > MOST_LINES {
-        body.push_str(&format!("\n... and {} more: pbxcert alert list\n", open.len() - MOST_LINES));
+    if told.len() > MOST_LINES {
+        body.push_str(&format!("\n... and {} more: pbxcert alert list\n", told.len() - MOST_LINES));
     }
-    if !over.is_empty() {
-        body.push_str("\nOver:\n");
-        for draft in over.iter().take(MOST_LINES * 2) {
-            let since = letter::local(draft.since, zone);
-            body.push_str(&format!("  {}, since {since}\n", clean(&draft.title, SENTENCE)));
+    for (head, ended) in [("Over", over), ("Not in the configuration any more", left)] {
+        if !ended.is_empty() {
+            body.push_str(&format!("\n{head}:\n"));
+        }
+        for draft in ended.iter().take(MOST_LINES * 2) {
+            let (now_true, by_when) = draft.headline(zone, now);
+            let (since, title) = (letter::local(draft.since, zone), clean(&draft.title, SENTENCE));
+            let now_true = clean(&now_true, SENTENCE);
+            body.push_str(&format!("  {now_true}{by_when} (was: {title}, since {since})\n"));
         }
     }
     let site = clean(&settings.site, SENTENCE);
     body.push_str(&format!("\n-- \n{site}; more: pbxcert status, pbxcert alert list\n"));
-    let first = open.first().or(over.first()).map(|draft| clean(&draft.title, SENTENCE));
-    let by_when = first.map(|first| format!("; first: {first}")).unwrap_or_default();
+    let by = letters.iter().filter_map(|letter| letter.by).min();
+    let first = [wrong, over, left, news].into_iter().find_map(|part| part.first());
+    let first = first.map(|draft| match &draft.matter {
+        Matter::Over { now, .. } if now.is_empty() => draft.title.clone(),
+        _ => draft.headline(zone, now).0,
+    });
+    let first = first.map(|first| format!("; first: {}", clean(&first, SENTENCE)));
+    let subject = format!("{what}{}", first.unwrap_or_default());
     let ids: String = drafts.iter().map(|draft| draft.id(&settings.site)).collect();
     let id = Fingerprint::of(ids.as_bytes()).to_string();
+    let recovered = wrong.is_empty() && !over.is_empty();
+    let level = wrong.first().map_or(Level::Notice, |draft| draft.level);
+    let word = if recovered { letter::RECOVERED } else { level.word() };
+    let by_when = letter::earliest(by.filter(|_| !wrong.is_empty()), zone, now);
     Message {
         id: id.chars().take(24).collect(),
         at: now,
@@ -57,11 +65,53 @@ pub fn write(drafts: &[Draft], settings: &Settings, now: Timestamp) -> Message {
         site: settings.site.clone(),
         object: String::new(),
         condition: "digest".to_owned(),
-        recovered: open.is_empty(),
+        recovered,
+        ends: drafts.iter().filter_map(|draft| draft.told).max(),
         by,
-        subject: letter::subject(word, settings, &format!("{what}{by_when}"), ""),
+        subject: letter::subject(word, settings, &subject, &by_when),
         body,
         attachments: letters.into_iter().flat_map(|letter| letter.attachments).take(9).collect(),
+    }
+}
+
+/// What a digest tells, each kind by itself: good news are not wrong.
+struct Sorted<'d> {
+    wrong: Vec<&'d Draft>,
+    news: Vec<&'d Draft>,
+    over: Vec<&'d Draft>,
+    left: Vec<&'d Draft>,
+}
+
+impl<'d> Sorted<'d> {
+    fn of(drafts: &'d [Draft]) -> Self {
+        let mut sorted = Self { wrong: vec![], news: vec![], over: vec![], left: vec![] };
+        for draft in drafts {
+            let part = match draft.matter {
+                Matter::Found(_) if draft.level == Level::Notice => &mut sorted.news,
+                Matter::Found(_) => &mut sorted.wrong,
+                Matter::Left => &mut sorted.left,
+                Matter::Over { .. } => &mut sorted.over,
+            };
+            part.push(draft);
+        }
+        sorted
+    }
+
+    /// `2 things wrong, 1 over, 1 piece of news`.
+    fn counted(&self) -> String {
+        let mut parts = Vec::new();
+        let mut add = |count: usize, one: &str, more: &str| match count {
+            0 => {}
+            1 => parts.push(format!("1 {one}")),
+            count => parts.push(format!("{count} {more}")),
+        };
+        add(self.wrong.len(), "thing wrong", "things wrong");
+        let (one, more) =
+            if self.wrong.is_empty() { ("thing over", "things over") } else { ("over", "over") };
+        add(self.over.len(), one, more);
+        add(self.news.len(), "piece of news", "pieces of news");
+        add(self.left.len(), "no longer looked after", "no longer looked after");
+        parts.join(", ")
     }
 }
 

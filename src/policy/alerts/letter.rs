@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use super::Settings;
 use super::text::{self, QUOTE, SENTENCE, SUBJECT, clean, sentence, shortened};
 use crate::cert::{Fingerprint, span};
+use crate::policy::schedule::{DAY, MINUTE, WEEK, after};
 use crate::state::alert::{Attachment, Level, Message};
 use crate::state::{Condition, Finding};
 
@@ -23,12 +24,28 @@ pub struct Draft {
     pub since: Timestamp,
     /// The how-manieth message about it.
     pub count: u32,
-    /// It was told before.
-    pub again: bool,
-    /// What was found; `None`: it is over.
-    pub finding: Option<Finding>,
+    /// What there is to say.
+    pub matter: Matter,
     /// The title when it was last found.
     pub title: String,
+    /// When it ends: how loud its beginning was told.
+    pub told: Option<Level>,
+}
+
+/// What there is to say of a condition.
+#[derive(Clone, Debug)]
+pub enum Matter {
+    /// It is found.
+    Found(Box<Finding>),
+    /// Its object is not in the configuration any more: nobody saw it repaired, and nobody looks.
+    Left,
+    /// It is over.
+    Over {
+        /// What is true now, in a few words; empty when that cannot be said.
+        now: String,
+        /// When the certificate that is good now ends.
+        by: Option<Timestamp>,
+    },
 }
 
 impl Draft {
@@ -39,24 +56,39 @@ impl Draft {
         Fingerprint::of(parts.as_bytes()).to_string().chars().take(24).collect()
     }
 
-    /// `no renewal of pbx.example, ends Sat 12 Dec (11 days)`.
+    /// `no renewal of pbx.example` and `, ends Sat 12 Dec (11 days)`.
     pub(super) fn headline(&self, zone: &TimeZone, now: Timestamp) -> (String, String) {
-        let Some(finding) = &self.finding else {
-            return (format!("over: {}", self.title), String::new());
+        let by_when = |by: Option<Timestamp>, word| {
+            by.map(|by| format!(", {}", by_when(word, by, zone, now))).unwrap_or_default()
         };
-        let by = finding.by.map(|by| by_when(finding.condition, by, zone, now));
-        (self.title.clone(), by.map(|by| format!(", {by}")).unwrap_or_default())
+        match &self.matter {
+            Matter::Found(finding) => {
+                (self.title.clone(), by_when(finding.by, words(finding.condition, &self.title)))
+            }
+            Matter::Left => (format!("no longer looked after: {}", self.object), String::new()),
+            Matter::Over { now: good, .. } if good.is_empty() => {
+                (format!("over: {}", self.title), String::new())
+            }
+            Matter::Over { now: good, by } => (good.clone(), by_when(*by, ENDS)),
+        }
+    }
+
+    pub(super) fn finding(&self) -> Option<&Finding> {
+        match &self.matter {
+            Matter::Found(finding) => Some(finding),
+            Matter::Left | Matter::Over { .. } => None,
+        }
     }
 }
 
 /// The message.
 pub fn write(draft: &Draft, settings: &Settings, now: Timestamp) -> Message {
     let zone = &settings.zone;
-    let word = if draft.finding.is_some() { draft.level.word() } else { "RECOVERED" };
     let (what, by_when) = draft.headline(zone, now);
-    let body = match &draft.finding {
-        Some(finding) => body(draft, finding, settings, now),
-        None => over(draft, settings, now),
+    let (word, body) = match &draft.matter {
+        Matter::Found(finding) => (draft.level.word(), body(draft, finding, settings, now)),
+        Matter::Left => (Level::Notice.word(), left(draft, settings, now)),
+        Matter::Over { .. } => (RECOVERED, over(draft, settings, now)),
     };
     Message {
         id: draft.id(&settings.site),
@@ -65,13 +97,17 @@ pub fn write(draft: &Draft, settings: &Settings, now: Timestamp) -> Message {
         site: settings.site.clone(),
         object: draft.object.clone(),
         condition: draft.condition.to_string(),
-        recovered: draft.finding.is_none(),
-        by: draft.finding.as_ref().and_then(|finding| finding.by),
+        recovered: matches!(draft.matter, Matter::Over { .. }),
+        ends: draft.told,
+        by: draft.finding().and_then(|finding| finding.by),
         subject: subject(word, settings, &what, &by_when),
         body,
-        attachments: draft.finding.iter().flat_map(attachments).collect(),
+        attachments: draft.finding().map(attachments).unwrap_or_default(),
     }
 }
+
+/// The first word of what is over.
+pub(super) const RECOVERED: &str = "RECOVERED";
 
 /// `LEVEL site: what, by when`: what gives way when there is not enough room.
 ///
@@ -112,18 +148,21 @@ fn body(draft: &Draft, finding: &Finding, settings: &Settings, now: Timestamp) -
     if let Some(name) = finding.attachments.first().map(|a| file_name(&a.name)) {
         parts.push(format!("Attached: {name}."));
     }
+    for part in &mut parts {
+        *part = text::localised(part, zone);
+    }
     let quote =
         finding.quote.as_ref().map(|q| (clean(&q.who, text::TITLE), clean(&q.words, QUOTE)));
     if let Some((who, words)) = quote.filter(|(_, words)| !words.is_empty()) {
         parts.push(format!("{who} says: \"{words}\""));
     }
-    parts.push(foot(draft, settings));
+    parts.push(foot(draft, settings, now));
     parts.join("\n\n") + "\n"
 }
 
 /// ` 9 tries since Fri 22 Jan 13:00 CET.`; of what ends, only when something else began.
 fn how_long(draft: &Draft, finding: &Finding, zone: &TimeZone, now: Timestamp) -> String {
-    let fresh = span(draft.since, now) < std::time::Duration::from_secs(60);
+    let fresh = span(draft.since, now) < MINUTE;
     let ends = finding.condition == Condition::Expiry && finding.since.is_none();
     if fresh || finding.condition.is_news() || ends {
         return String::new();
@@ -166,24 +205,51 @@ fn ways(finding: &Finding) -> Option<String> {
 }
 
 fn over(draft: &Draft, settings: &Settings, now: Timestamp) -> String {
-    let title = sentence(&format!("over: {}", draft.title));
-    let lasted = relative(draft.since, now);
-    let lasted = lasted.strip_suffix(" ago").unwrap_or(&lasted).to_owned();
-    let since = local(draft.since, &settings.zone);
+    let zone = &settings.zone;
+    let (what, by_when) = draft.headline(zone, now);
+    let (title, since) = (clean(&draft.title, SENTENCE), local(draft.since, zone));
+    let lasted = lasted(draft.since, now);
+    let past = match &draft.matter {
+        Matter::Over { now: good, .. } if !good.is_empty() => {
+            format!("It was: {title}, since {since}, for {lasted}. Nothing is to be done.")
+        }
+        _ => format!("It began at {since} and lasted {lasted}."),
+    };
+    let head = sentence(&format!("{what}{by_when}"));
+    format!("{head}\n\n{past}\n\n{}\n", foot(draft, settings, now))
+}
+
+/// `20 days`.
+fn lasted(since: Timestamp, now: Timestamp) -> String {
+    match relative(since, now).strip_suffix(" ago") {
+        Some(span) => span.to_owned(),
+        None => "less than a minute".to_owned(),
+    }
+}
+
+/// Whoever heard of it must not go on waiting for its end; that it is repaired nobody has seen.
+fn left(draft: &Draft, settings: &Settings, now: Timestamp) -> String {
+    let object = clean(&draft.object, text::TITLE);
+    let (title, since) = (clean(&draft.title, SENTENCE), local(draft.since, &settings.zone));
     format!(
-        "{title}\n\nIt began at {since} and lasted {lasted}. Nothing is to be done.\n\n{}\n",
-        foot(draft, settings)
+        "{object} is not in the configuration any more: pbxcert does not look after it, and tells \
+         no more of it.\n\nWhat was wrong last, since {since}: {title}. Nobody has seen that \
+         repaired.\n\nWhat to do: nothing, if that was meant; else write it into pbxcert.toml \
+         again, then: systemctl reload pbxcert\n\n{}\n",
+        foot(draft, settings, now)
     )
 }
 
-fn foot(draft: &Draft, settings: &Settings) -> String {
+fn foot(draft: &Draft, settings: &Settings, now: Timestamp) -> String {
     let (object, condition) = (clean(&draft.object, text::TITLE), draft.condition);
     let site = clean(&settings.site, text::TITLE);
     let mut foot = format!("-- \n{site}: {object}/{condition}; more: pbxcert status");
-    if draft.finding.is_some() && draft.level >= Level::Warning && !condition.is_news() {
+    if draft.finding().is_some() && draft.level >= Level::Warning && !condition.is_news() {
         let quote = if object.contains(' ') { "\"" } else { "" };
+        let until = settings.zone.to_datetime(after(now, WEEK)).strftime("%Y-%m-%d");
         foot.push_str(&format!(
-            "\nSilence: pbxcert ack {quote}{object}/{condition}{quote} --until DATE --note \"who, why\""
+            "\nSilence for a week: pbxcert ack {quote}{object}/{condition}{quote} --until {until} \
+             --note \"who, why\""
         ));
     }
     foot
@@ -202,20 +268,37 @@ fn file_name(name: &str) -> String {
     name.trim_start_matches('.').to_owned()
 }
 
-/// `ends Sat 12 Dec (11 days)`.
-fn by_when(condition: Condition, by: Timestamp, zone: &TimeZone, now: Timestamp) -> String {
-    let (ahead, past) = match condition {
+/// What a point in time means: before it, and after it.
+type Words = (&'static str, &'static str);
+const ENDS: Words = ("ends ", "ended ");
+
+fn words(condition: Condition, title: &str) -> Words {
+    match condition {
+        // The title says it.
+        Condition::Expiry if title.starts_with("ended") => ("", ""),
         Condition::RestartAnnounced => ("", "was due "),
         Condition::Hold | Condition::TrustChange => ("goes in ", "goes in "),
-        _ => ("ends ", "ended "),
-    };
+        Condition::DeployBroken | Condition::NotTaken | Condition::RolledBack => {
+            ("old one ends ", "old one ended ")
+        }
+        _ => ENDS,
+    }
+}
+
+/// `ends Sat 12 Dec (11 days)`.
+fn by_when((ahead, past): Words, by: Timestamp, zone: &TimeZone, now: Timestamp) -> String {
     let word = if by <= now { past } else { ahead };
-    let near = span(now.min(by), now.max(by)) < std::time::Duration::from_secs(2 * 86_400);
+    let near = span(now.min(by), now.max(by)) < DAY * 2;
     let date = zone.to_datetime(by);
     let date = date.strftime(if near { "%a %-d %b %H:%M" } else { "%a %-d %b" }).to_string();
     let relative = relative(by, now);
     let relative = relative.strip_prefix("in ").unwrap_or(&relative);
     format!("{word}{date} ({relative})")
+}
+
+/// The earliest of several, for the subject of a digest: `, first by Sat 12 Dec (11 days)`.
+pub(super) fn earliest(by: Option<Timestamp>, zone: &TimeZone, now: Timestamp) -> String {
+    by.map(|by| format!(", {}", by_when(("by ", "since "), by, zone, now))).unwrap_or_default()
 }
 
 /// A time on the clocks of the site: `Sat 12 Dec 14:05 CET`.

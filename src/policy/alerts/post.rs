@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::text::{QUOTE, clean};
 use crate::policy::schedule::{HOUR, MINUTE, after, holds_until};
 use crate::state::alert::log::{ChannelState, Outgoing};
+use crate::state::check::Verdict;
 use crate::state::{Condition, Finding, Next, Severity};
 
 /// Pauses after the first, second and third try that failed; then hourly.
@@ -61,11 +62,12 @@ pub fn dead(name: &str, state: &ChannelState, waiting: usize) -> Option<Finding>
         Condition::ChannelDead,
         name,
         Severity::Warning,
-        format!("{name} does not work"),
+        format!("does not work: {name}"),
         text,
     );
     finding.since = state.failing_since;
     finding.consequence = Some(format!("whoever reads only {name} hears of nothing"));
+    finding.over = Some(format!("works again: {name}"));
     finding.ways = vec![
         "correct [alerts] in pbxcert.toml or what stands behind it; then: \
                          systemctl reload pbxcert, and: pbxcert alert test"
@@ -77,12 +79,49 @@ pub fn dead(name: &str, state: &ChannelState, waiting: usize) -> Option<Finding>
     Some(finding)
 }
 
+/// What is to be told of heartbeats that do not get out.
+pub fn silent(state: &ChannelState) -> Option<Finding> {
+    if state.failures < DEAD {
+        return None;
+    }
+    let mut finding = dead(HEARTBEAT, state, 0)?;
+    finding.text = "the heartbeat of this host does not get out".to_owned();
+    finding.consequence = Some(
+        "whoever waits for it elsewhere takes this host for dead, or hears of no end".to_owned(),
+    );
+    finding.ways = vec![
+        "correct heartbeat-url in [alerts] of pbxcert.toml or what stands behind it; then: \
+         systemctl reload pbxcert, and: pbxcert alert test"
+            .to_owned(),
+    ];
+    Some(finding)
+}
+
+/// What heartbeats are called where channels are listed by name.
+pub const HEARTBEAT: &str = "heartbeat";
+
 /// Between two heartbeats.
 pub const BEAT: Duration = HOUR;
 
-/// The next heartbeat: `every` so often, and at once after a clock that went back.
-pub fn beats_at(last: Option<Timestamp>, every: Duration, now: Timestamp) -> Timestamp {
-    last.and_then(|last| holds_until(last, every, now)).unwrap_or(now)
+/// When the next heartbeat is due, after the `last` one and what it said: `every` so often; soon
+/// when there is something else to say or the last one failed; at once after a clock that went back.
+pub fn beats_at(
+    last: Option<(Timestamp, Verdict)>,
+    verdict: Verdict,
+    state: Option<&ChannelState>,
+    every: Duration,
+    now: Timestamp,
+) -> Timestamp {
+    let Some((at, told)) = last else { return now };
+    let Some(usual) = holds_until(at, every, now) else { return now };
+    if let Some(state) = state.filter(|state| state.failures > 0) {
+        return rests_until(state, now).unwrap_or(now).min(usual);
+    }
+    if told == verdict {
+        return usual;
+    }
+    // What comes and goes must not become a storm.
+    usual.min(after(at, MINUTE)).max(now)
 }
 
 #[cfg(test)]
@@ -100,6 +139,7 @@ mod tests {
             object: "mail".to_owned(),
             condition: "expiry".to_owned(),
             recovered: false,
+            ends: None,
             by: None,
             subject: String::new(),
             body: String::new(),
@@ -149,5 +189,32 @@ mod tests {
         assert!(!is_for(&letter, "mail") && is_for(&letter, "hook"));
         letter.sent.insert("hook".to_owned());
         assert!(!is_for(&letter, "hook"));
+    }
+
+    #[test]
+    fn a_heart_beats_hourly_soon_with_other_news_and_again_1_5_15_minutes_after_a_failure() {
+        let next = |last, verdict, state: Option<&ChannelState>, now| {
+            crate::cert::span(at(0), beats_at(last, verdict, state, BEAT, at(now))).as_secs()
+        };
+        assert_eq!(next(None, Verdict::Unknown, None, 7), 7, "at once");
+        let told = Some((at(0), Verdict::Unknown));
+        assert_eq!(next(told, Verdict::Unknown, None, 7), 3600);
+        assert_eq!(
+            next(told, Verdict::Critical, None, 7),
+            60,
+            "unknown does not stand for an hour"
+        );
+        assert_eq!(next(told, Verdict::Critical, None, 90), 90);
+        assert_eq!(
+            next(Some((at(9000), Verdict::Ok)), Verdict::Ok, None, 7),
+            7,
+            "the clock went back"
+        );
+        let mut state = ChannelState::default();
+        for (n, pause) in [(1, 60), (2, 300), (3, 900), (4, 3600)] {
+            state = failed(&state, "refused", at(0));
+            assert_eq!(next(told, Verdict::Unknown, Some(&state), 7), pause);
+            assert_eq!(silent(&state).is_some(), n >= 3);
+        }
     }
 }

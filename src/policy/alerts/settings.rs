@@ -8,6 +8,7 @@ use crate::config::{Config, Ignore};
 use crate::state::Condition;
 use crate::state::alert::Level;
 use crate::state::alert::log::AlertLog;
+use crate::state::check::Verdict;
 
 /// What the configuration says of alerts, as far as it decides when and what.
 #[derive(Clone, Debug)]
@@ -61,4 +62,23 @@ pub fn loudest(log: &AlertLog, settings: &Settings, now: Timestamp) -> Option<Le
         (!quiet).then_some(level)
     });
     open.max()
+}
+
+/// What a heartbeat says, and one line more: how loud what is open is; that nothing is, only when
+/// `complete`: everything was looked at.
+pub fn verdict(
+    log: &AlertLog,
+    settings: &Settings,
+    complete: bool,
+    now: Timestamp,
+) -> (Verdict, String) {
+    let open = |level: Level| format!("open up to {}", level.word().to_lowercase());
+    match loudest(log, settings, now) {
+        Some(Level::Critical) => (Verdict::Critical, open(Level::Critical)),
+        Some(level @ (Level::Warning | Level::Urgent)) => (Verdict::Warning, open(level)),
+        None | Some(Level::Notice) if complete => (Verdict::Ok, "nothing is open".to_owned()),
+        None | Some(Level::Notice) => {
+            (Verdict::Unknown, "not everything was looked at yet".to_owned())
+        }
+    }
 }

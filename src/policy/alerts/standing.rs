@@ -28,9 +28,10 @@ pub(super) fn of(finding: &Finding, since: Timestamp, now: Timestamp) -> Standin
         Condition::Expiry => ladder.unwrap_or_else(|| at_once(severe(finding))),
         Condition::Renewal => renewal(finding, ladder, since, now),
         Condition::Placeholder | Condition::Stuck => at_once(Level::Critical),
-        Condition::RolledBack => at_once(severe(finding).max(Level::Urgent)),
+        Condition::RolledBack => louder(at_once(severe(finding).max(Level::Urgent)), ladder),
         Condition::DeployBroken | Condition::NotTaken => {
-            patient(severe(finding), SECOND_TRY, since, now)
+            let standing = patient(severe(finding), SECOND_TRY, since, now);
+            if standing.level.is_some() { louder(standing, ladder) } else { standing }
         }
         Condition::Unproved => patient(severe(finding), DAY, since, now),
         Condition::Fault | Condition::StoreDamage => {
@@ -131,7 +132,8 @@ fn healing(finding: &Finding, since: Timestamp) -> Duration {
 
 fn louder(one: Standing, ladder: Option<Standing>) -> Standing {
     let Some(ladder) = ladder else { return one };
-    Standing { level: one.level.max(ladder.level), ..ladder }
+    let changes_at = [one.changes_at, ladder.changes_at].into_iter().flatten().min();
+    Standing { level: one.level.max(ladder.level), changes_at, ..ladder }
 }
 
 /// 1/4, 1/8 and 1/16 of life left, 3 days, 1 day, the end. A certificate that a person brings:

@@ -7,12 +7,14 @@ use jiff::tz::TimeZone;
 
 use super::*;
 use crate::cert::Validity;
+use crate::cert::span;
 use crate::config::Ignore;
 use crate::config::alerts::Quiet;
 use crate::policy::samples::{at, day, leaf};
 use crate::policy::schedule::MINUTE;
 use crate::state::alert::log::Ack;
-use crate::state::{FailureClass, Life};
+use crate::state::check::Verdict;
+use crate::state::{FailureClass, Life, Severity};
 
 /// Central Europe.
 pub(super) fn berlin() -> TimeZone {
@@ -72,35 +74,32 @@ struct Host {
     settings: Settings,
     trusted: bool,
     unseen: BTreeSet<String>,
+    unseen_conditions: BTreeSet<(String, Condition)>,
+    named: BTreeSet<String>,
 }
 
 impl Host {
     fn new() -> Self {
         let (log, unseen) = (AlertLog::default(), BTreeSet::new());
-        Self { log, settings: settings(), trusted: true, unseen }
+        let named = ["pbx", "sip", "web"].map(str::to_owned).into();
+        let unseen_conditions = BTreeSet::new();
+        Self { log, settings: settings(), trusted: true, unseen, unseen_conditions, named }
+    }
+
+    fn seen<'a>(&'a self, findings: &'a [Finding]) -> Seen<'a> {
+        let Self { unseen, unseen_conditions, named, trusted, .. } = self;
+        Seen { findings, unseen, unseen_conditions, named, trusted: *trusted }
     }
 
     fn ask_once(&mut self, findings: &[Finding], now: Timestamp) -> Due {
-        let seen = Seen {
-            findings,
-            unseen: &self.unseen,
-            unseen_conditions: &BTreeSet::new(),
-            trusted: self.trusted,
-        };
-        let due = due(seen, &self.log, &self.settings, now);
+        let due = due(self.seen(findings), &self.log, &self.settings, now);
         self.log = due.log.clone();
         due
     }
 
     fn ask(&mut self, findings: &[Finding], now: Timestamp) -> Due {
         let due = self.ask_once(findings, now);
-        let seen = Seen {
-            findings,
-            unseen: &self.unseen,
-            unseen_conditions: &BTreeSet::new(),
-            trusted: self.trusted,
-        };
-        let again = super::due(seen, &due.log, &self.settings, now);
+        let again = super::due(self.seen(findings), &due.log, &self.settings, now);
         assert!(again.messages.is_empty(), "the same is told twice: {:?}", again.messages);
         assert_eq!((&again.log, again.wake), (&due.log, due.wake));
         assert!(due.wake.is_none_or(|at| at > now), "{:?} is over at {now}", due.wake);
@@ -230,6 +229,99 @@ fn many_at_once_are_one_digest_and_so_is_their_end() {
 }
 
 #[test]
+fn whoever_heard_of_the_beginning_hears_of_the_end_and_nobody_else() {
+    let mut host = Host::new();
+    let told = |due: &Due| -> Vec<(bool, Option<Level>)> {
+        due.messages.iter().map(|message| (message.recovered, message.ends)).collect()
+    };
+    let due = host.ask(&[stuck("sip"), drift("web")], day(0.0));
+    assert_eq!(told(&due), [(false, None), (false, None)]);
+    let due = host.ask(&[drift("web")], day(0.1));
+    assert_eq!(told(&due), [(true, Some(Level::Critical))]);
+    let due = host.ask(&[], day(0.2));
+    assert_eq!(told(&due), [(true, Some(Level::Warning))]);
+    // It was louder once, and is quieter when it ends.
+    let louder = Finding { severity: Severity::Critical, ..drift("web") };
+    host.ask(&[louder], day(1.0));
+    host.ask(&[drift("web")], day(9.0));
+    assert_eq!(told(&host.ask(&[], day(9.1))), [(true, Some(Level::Critical))]);
+}
+
+#[test]
+fn a_digest_of_ends_and_good_news_is_a_recovery_that_reaches_whoever_heard_of_the_beginning() {
+    let mut host = Host::new();
+    host.ask(&[stuck("sip"), stuck("web")], day(0.0));
+    let accepted = |object: &str| {
+        let news = news(Condition::DropAccepted, day(0.5));
+        let (object, title) = (object.to_owned(), format!("upload accepted: {object}"));
+        Finding { object, title, severity: Severity::Notice, ..news }
+    };
+    let due = host.ask(&[accepted("sip"), accepted("web")], day(0.5));
+    let [digest] = &due.messages[..] else { panic!("{:?}", due.messages) };
+    assert_eq!(
+        digest.subject,
+        "RECOVERED 0142 Hotel Post: 2 things over, 2 pieces of news; first: sip is broken"
+    );
+    assert!(digest.recovered && digest.ends == Some(Level::Critical), "{digest:?}");
+    assert_eq!(digest.level, Level::Notice);
+}
+
+#[test]
+fn what_leaves_the_configuration_is_not_told_to_be_repaired() {
+    let mut host = Host::new();
+    let findings = [stuck("sip"), drift("web"), drift("host")];
+    host.ask(&findings, day(0.0));
+    host.named.remove("sip");
+    // Also when nothing was ever told of it.
+    host.settings.ignored = vec![Ignore {
+        object: "web".to_owned(),
+        condition: None,
+        reason: "x".to_owned(),
+        until: None,
+    }];
+    let due = host.ask(&findings[1..], day(0.1));
+    let [left] = &due.messages[..] else { panic!("{:?}", due.messages) };
+    assert!(!left.recovered && left.ends == Some(Level::Critical), "{left:?}");
+    assert_eq!(left.subject, "NOTICE 0142 Hotel Post: no longer looked after: sip");
+    assert!(left.body.contains("Nobody has seen that repaired"), "{}", left.body);
+    assert!(!host.log.items.contains_key("sip"), "forgotten");
+    // What was never named is over when it is not found.
+    let over = host.told(&findings[1..2], day(0.2));
+    assert_eq!(over, one("over", "drift"));
+}
+
+#[test]
+fn what_is_true_now_is_said_when_nothing_else_is_wrong_with_it() {
+    let mut host = Host::new();
+    let good = Some("renewed: pbx.example".to_owned());
+    let failing = Finding { over: good, ..failing(FailureClass::Person, day(60.0)) };
+    host.ask(std::slice::from_ref(&failing), day(70.0));
+    let renewed = Validity { not_before: day(71.0), not_after: day(161.0) };
+    let life = Life { validity: renewed, manual: false, scheduled: false };
+    let healthy = Finding { life: Some(life), by: Some(renewed.not_after), ..ending() };
+    let due = host.ask(std::slice::from_ref(&healthy), day(71.0));
+    let subject = "RECOVERED 0142 Hotel Post: renewed: pbx.example, ends Mon 3 May (90 days)";
+    assert_eq!(due.messages[0].subject, subject);
+    let broken = Finding { over: Some("works again: pbx".to_owned()), ..stuck("pbx") };
+    host.ask(&[broken], day(72.0));
+    let due = host.ask(&[drift("pbx")], day(73.0));
+    let over = due.messages.iter().find(|message| message.recovered).unwrap();
+    assert_eq!(over.subject, "RECOVERED 0142 Hotel Post: over: pbx is broken");
+}
+
+#[test]
+fn a_verdict_on_the_whole_is_never_ok_before_everything_was_looked_at() {
+    let mut host = Host::new();
+    let verdict = |host: &Host, complete| verdict(&host.log, &host.settings, complete, day(0.0)).0;
+    assert_eq!(verdict(&host, false), Verdict::Unknown);
+    assert_eq!(verdict(&host, true), Verdict::Ok);
+    host.ask(&[drift("web")], day(0.0));
+    assert_eq!(verdict(&host, true), Verdict::Warning);
+    host.ask(&[drift("web"), stuck("sip")], day(0.0));
+    assert_eq!(verdict(&host, false), Verdict::Critical, "what is known to be wrong is wrong");
+}
+
+#[test]
 fn quiet_hours_hold_back_warnings_and_ends_but_nothing_urgent() {
     let mut host = Host::new();
     host.settings.quiet = Some(Quiet { from: time(20, 0, 0, 0), to: time(7, 0, 0, 0) });
@@ -348,12 +440,7 @@ fn a_clock_that_is_wrong_ends_no_worry_about_a_certificate() {
 fn a_crash_before_the_log_is_written_repeats_the_same_message() {
     let host = Host::new();
     let findings = [stuck("sip")];
-    let seen = Seen {
-        findings: &findings,
-        unseen: &host.unseen,
-        unseen_conditions: &BTreeSet::new(),
-        trusted: true,
-    };
+    let seen = host.seen(&findings);
     let first = due(seen, &host.log, &host.settings, day(0.0));
     let again = due(seen, &host.log, &host.settings, day(0.0));
     assert_eq!(first.messages[0].id, again.messages[0].id);
@@ -371,6 +458,28 @@ fn two_certificates_of_a_service_are_one_finding() {
     let due = Host::new().ask(&[one, other], at(0));
     assert_eq!(due.messages.len(), 1);
     assert!(due.messages[0].body.starts_with("Pbx drifted; door drifted."), "{:?}", due.messages);
+}
+
+#[test]
+fn two_things_that_are_wrong_with_one_certificate_are_both_told() {
+    let fault = |title: &str, severity| {
+        let mut fault = Finding::new(Condition::Fault, "pbx", severity, title, format!("{title}!"));
+        fault.since = Some(day(-1.0));
+        fault.ways = vec![format!("mend {title}")];
+        fault
+    };
+    let findings = [
+        fault("strange files", Severity::Warning),
+        fault("incomplete upload", Severity::Warning),
+        fault("a full disk", Severity::Critical),
+    ];
+    let due = Host::new().ask(&findings, day(0.0));
+    let [one] = &due.messages[..] else { panic!("{:?}", due.messages) };
+    assert_eq!(one.subject, "CRITICAL 0142 Hotel Post: a full disk and 2 more");
+    for title in ["incomplete upload: incomplete upload!", "strange files: strange files!"] {
+        assert!(one.body.contains(title), "{}", one.body);
+    }
+    assert_eq!(one.body.matches("mend ").count(), 3, "{}", one.body);
 }
 
 #[test]

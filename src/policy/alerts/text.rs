@@ -1,5 +1,8 @@
 //! Words from outside, made fit for a letter.
 
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
 /// Longest title, in characters.
 pub(super) const TITLE: usize = 120;
 /// Longest sentence of our own.
@@ -34,6 +37,27 @@ pub(super) fn clean(text: &str, most: usize) -> String {
         gap = false;
     }
     clean
+}
+
+/// Times of our own texts (`2027-02-21 12:00 UTC`) on the clocks of the site: `Sun 21 Feb 2027 13:00
+/// CET`. Nobody reckons at night.
+pub fn localised(text: &str, zone: &TimeZone) -> String {
+    const WRITTEN: usize = "2027-02-21 12:00".len();
+    let (mut local, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once(" UTC") {
+        let start = before.len().checked_sub(WRITTEN).filter(|at| before.is_char_boundary(*at));
+        let (kept, written) = before.split_at(start.unwrap_or(before.len()));
+        let time = DateTime::strptime("%Y-%m-%d %H:%M", written).ok();
+        match time.and_then(|time| TimeZone::UTC.to_timestamp(time).ok()) {
+            Some(at) => {
+                let there = at.to_zoned_datetime(zone.clone());
+                local.push_str(&format!("{kept}{}", there.strftime("%a %-d %b %Y %H:%M %Z")));
+            }
+            None => local.push_str(&format!("{before} UTC")),
+        }
+        rest = after;
+    }
+    local + rest
 }
 
 /// The text with a mark that something is missing at its end.
@@ -84,6 +108,18 @@ mod tests {
         assert_eq!(clean("zu lang", 5), "zu l…");
         assert_eq!(clean("zu lang", 4), "zu…");
         assert_eq!(clean("größer als", 7), "größer…");
+    }
+
+    #[test]
+    fn times_are_those_of_the_clocks_on_the_wall() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        assert_eq!(
+            localised("ends 2027-02-21 12:00 UTC, ended at 2027-07-01 23:30 UTC.", &zone),
+            "ends Sun 21 Feb 2027 13:00 CET, ended at Fri 2 Jul 2027 01:30 CEST."
+        );
+        for same in ["", " UTC", "ä2027-02-21 1200 UTC", "2027-02-31 12:00 UTC", "12:00 UTC UTC"] {
+            assert_eq!(localised(same, &zone), same);
+        }
     }
 
     #[test]

@@ -33,10 +33,11 @@ impl Case<'_> {
              trunks and browsers do not trust it",
             self.names()
         );
-        let title = format!("{} has only a placeholder", self.first_name());
+        let title = format!("only a placeholder: {}", self.first_name());
         let mut finding =
             Finding::new(Condition::Placeholder, &self.spec.name, Severity::Critical, title, text);
         finding.since = Some(placeholder.committed_at);
+        finding.over = Some(format!("real certificate in place: {}", self.first_name()));
         finding.consequence = Some(self.who_stops("cannot connect"));
         finding.ways = match self.spec.source {
             Source::Auto if self.is_by_hand() => self.trouble().ways,
@@ -53,15 +54,17 @@ impl Case<'_> {
             return None;
         }
         let text = format!(
-            "{} serves a certificate from outside for {}, which ends at {} and is left alone",
+            "{} serves a certificate for {} that somebody else put there; it ends at {}, pbxcert \
+             leaves it alone and does not renew it",
             foreign.service,
             self.names(),
             date(foreign.not_after)
         );
-        let title = format!("{} is not watched over", self.first_name());
+        let title = format!("not watched over: {}", self.first_name());
         let mut finding =
             Finding::new(Condition::Drift, &self.spec.name, Severity::Warning, title, text);
         finding.by = Some(foreign.not_after);
+        finding.over = Some(format!("watched over: {}", self.first_name()));
         finding.consequence = Some(self.who_stops("stop"));
         Some(self.for_upload(finding))
     }
@@ -90,7 +93,7 @@ impl Case<'_> {
     fn turned_manual(&self) -> Finding {
         let usable = is_usable(self.seen.certificate(), self.now);
         let severity = if usable { Severity::Warning } else { Severity::Critical };
-        let title = format!("{} needs uploads now", self.first_name());
+        let title = format!("uploads needed now: {}", self.first_name());
         let trouble = self.trouble();
         let name = &self.spec.name;
         let text = format!("{}; so {name} is in manual mode from now on", trouble.text);
@@ -114,7 +117,7 @@ impl Case<'_> {
             reason => reason,
         };
         let (title, text) = (
-            format!("{name} renews by itself again"),
+            format!("renewed by itself again: {name}"),
             format!("{reason}: from now on {} is renewed by itself again", self.names()),
         );
         let mut finding =
@@ -132,10 +135,10 @@ impl Case<'_> {
         let (name, first) = (&self.spec.name, self.first_name());
         let (condition, severity, title) = match upload.outcome {
             UploadOutcome::Accepted => {
-                (Condition::DropAccepted, Severity::Notice, format!("upload for {first} accepted"))
+                (Condition::DropAccepted, Severity::Notice, format!("upload accepted: {first}"))
             }
             UploadOutcome::Refused | UploadOutcome::Waiting => {
-                (Condition::DropRefused, Severity::Warning, format!("upload for {first} refused"))
+                (Condition::DropRefused, Severity::Warning, format!("upload refused: {first}"))
             }
         };
         let mut finding = Finding::new(condition, name, severity, title, upload.text.clone());
@@ -158,15 +161,16 @@ impl Case<'_> {
         let (name, folder) = (&self.spec.name, self.spec.upload.dir.display());
         let Some(request) = self.about.request else {
             finding.ways.push(format!(
-                "upload a certificate for {}: have a request signed (pbxcert csr {name}) and put \
-                 the answer into {folder}/, or a certificate with its chain and key",
+                "upload a certificate for {}: have a request (pbxcert csr {name}) signed by your \
+                 certificate shop or company CA, and put the answer into {folder}/; or a certificate \
+                 with its chain and key",
                 self.all_names()
             ));
             return finding;
         };
         finding.ways.push(format!(
-            "upload a certificate: have the request {name}.csr signed (attached, or: pbxcert csr \
-             {name}) and put the answer into {folder}/"
+            "upload a certificate: have the request {name}.csr (attached, or: pbxcert csr {name}) \
+             signed by your certificate shop or company CA, and put the answer into {folder}/"
         ));
         finding.attachments =
             vec![Attachment { name: format!("{name}.csr"), text: request.to_owned() }];

@@ -2,6 +2,7 @@
 
 use super::Case;
 use crate::config::Source;
+use crate::config::ca::Authority;
 use crate::policy::reach::is_usable;
 use crate::state::reach::{Evidence, Witness};
 use crate::state::{Condition, Failure, FailureClass, Finding, Next, Quote};
@@ -19,14 +20,15 @@ pub(super) struct Trouble {
 impl Case<'_> {
     pub(super) fn renewal(&self, failure: &Failure) -> Finding {
         let names = self.first_name();
-        let title = match &self.seen.newest {
-            Some(_) => format!("no renewal of {names}"),
-            None => format!("no certificate for {names}"),
+        let (title, over) = match &self.seen.newest {
+            Some(_) => (format!("no renewal of {names}"), format!("renewed: {names}")),
+            None => (format!("no certificate for {names}"), format!("issued: {names}")),
         };
         let backoff = &self.seen.state.backoff;
         let trouble = self.failed(failure);
         let mut finding =
             Finding::new(Condition::Renewal, &self.spec.name, self.severity(), title, trouble.text);
+        finding.over = Some(over);
         finding.class = Some(failure.class);
         finding.since = Some(backoff.since.unwrap_or(failure.at));
         finding.seen_at = Some(failure.at);
@@ -48,6 +50,7 @@ impl Case<'_> {
         };
         let mut finding =
             Finding::new(Condition::Expiry, &self.spec.name, self.severity(), title, trouble.text);
+        finding.over = Some(format!("renewed: {}", self.first_name()));
         finding.since = self.seen.state.reach.since;
         finding.consequence = Some(self.who_stops("stay without a certificate"));
         finding.ways = trouble.ways;
@@ -159,9 +162,15 @@ impl Case<'_> {
                 "correct the A and AAAA records of {address}, or its DNSSEC, where the zone is \
                  kept; {check}"
             )],
-            "caa" => vec![format!(
-                "allow this CA in the CAA record of {address} or its parent domain; {check}"
-            )],
+            "caa" => vec![match self.caa_identity() {
+                Some(ca) => format!(
+                    "allow this CA: add the record {address}. CAA 0 issue \"{ca}\" where the zone \
+                     is kept; {check}"
+                ),
+                None => format!(
+                    "allow this CA in the CAA record of {address} or its parent domain; {check}"
+                ),
+            }],
             "unauthorized" | "incorrectResponse" => vec![
                 format!(
                     "another machine or web server answers there: lead \
@@ -171,6 +180,11 @@ impl Case<'_> {
             ],
             _ => vec![self.look_again()],
         }
+    }
+
+    /// The domain by which CAA records call the CA.
+    fn caa_identity(&self) -> Option<&'static str> {
+        Authority::at(&self.about.issuer?.directory).map(|authority| authority.caa)
     }
 
     /// Where more is said of it.

@@ -2,16 +2,17 @@
 
 use jiff::Timestamp;
 
+use crate::cert::Leaf;
 use crate::config::ServiceSpec;
 use crate::config::calm::Disruptive;
 use crate::policy::plan::{Wait, Why};
-use crate::state::{Condition, Finding, Next, PairState, ServiceState, Severity, Step};
+use crate::state::{Condition, Finding, Life, Next, PairState, ServiceState, Severity, Step};
 
 /// What is wrong with a service; `wait` is what its plan waits for.
 pub fn service(spec: &ServiceSpec, state: &ServiceState, wait: Option<&Wait>) -> Vec<Finding> {
     let pairs = spec.certificates.iter().filter_map(|name| Some((name, state.pairs.get(name)?)));
     let mut findings: Vec<Finding> =
-        pairs.filter_map(|(certificate, pair)| of_pair(spec, certificate, pair)).collect();
+        pairs.filter_map(|(certificate, pair)| of_pair(spec, state, certificate, pair)).collect();
     let next = wait.and_then(|wait| wait.until);
     for finding in &mut findings {
         let what = match finding.condition {
@@ -48,7 +49,7 @@ fn announced(spec: &ServiceSpec, state: &ServiceState) -> Option<Finding> {
         "{name} takes its new certificate ({}) only with a restart, which ends calls",
         certificates.join(", ")
     );
-    let title = format!("{name} restarts");
+    let title = format!("restart: {name}");
     let mut finding =
         Finding::new(Condition::RestartAnnounced, name, Severity::Warning, title, text);
     finding.since = Some(announced.at);
@@ -68,14 +69,19 @@ fn announced(spec: &ServiceSpec, state: &ServiceState) -> Option<Finding> {
     Some(finding)
 }
 
-fn of_pair(spec: &ServiceSpec, certificate: &str, pair: &PairState) -> Option<Finding> {
+fn of_pair(
+    spec: &ServiceSpec,
+    state: &ServiceState,
+    certificate: &str,
+    pair: &PairState,
+) -> Option<Finding> {
     let problem = pair.problem.clone()?;
     let name = &spec.name;
     let (condition, severity, title, text) = match pair.step {
         Step::Stuck => (
             Condition::Stuck,
             Severity::Critical,
-            format!("{name} is broken, a person is needed"),
+            format!("broken, a person is needed: {name}"),
             format!(
                 "the new certificate of {certificate} broke {name}, and putting the old one back \
                  did not help: {problem}"
@@ -84,7 +90,7 @@ fn of_pair(spec: &ServiceSpec, certificate: &str, pair: &PairState) -> Option<Fi
         Step::RolledBack | Step::RollingBack => (
             Condition::RolledBack,
             Severity::Warning,
-            format!("{name} broke with its new certificate, old one is back"),
+            format!("rolled back: {name}"),
             format!(
                 "the new certificate of {certificate} broke {name}; the old one is back and in \
                  service. What was seen: {problem}"
@@ -93,7 +99,7 @@ fn of_pair(spec: &ServiceSpec, certificate: &str, pair: &PairState) -> Option<Fi
         Step::NotTaken => (
             Condition::NotTaken,
             Severity::Warning,
-            format!("{name} keeps the old certificate"),
+            format!("not taken: {name}"),
             format!(
                 "the new files of {certificate} are in place, but {name} does not take them: {problem}"
             ),
@@ -101,31 +107,50 @@ fn of_pair(spec: &ServiceSpec, certificate: &str, pair: &PairState) -> Option<Fi
         Step::Unproved => (
             Condition::Unproved,
             Severity::Warning,
-            format!("{name} could not be asked"),
+            format!("does not answer: {name}"),
             format!(
-                "the new files of {certificate} are in place, but {name} does not answer: {problem}"
+                "{name} does not answer; nobody knows whether it has the new certificate of \
+                 {certificate}, whose files are in place: {problem}"
             ),
         ),
         _ => (
             Condition::DeployBroken,
             Severity::Warning,
-            format!("{name} cannot get its new certificate"),
+            format!("not installed: {name}"),
             format!("the new certificate of {certificate} was not installed in {name}: {problem}"),
         ),
     };
     let mut finding = Finding::new(condition, name, severity, title, text);
     finding.since = pair.since.filter(|_| pair.step != Step::Waiting);
-    finding.consequence = consequence(spec, condition);
+    finding.over = Some(match condition {
+        Condition::Stuck => format!("works again: {name}"),
+        _ => format!("in order: {name}"),
+    });
+    // What is broken is so now; all else ends with the old certificate.
+    let old = served(spec, state, certificate)
+        .filter(|_| !matches!(condition, Condition::Stuck | Condition::Unproved));
+    finding.by = old.map(|leaf| leaf.validity.not_after);
+    finding.life =
+        old.map(|leaf| Life { validity: leaf.validity, manual: false, scheduled: false });
+    finding.consequence = Some(consequence(spec, condition, old.is_some()));
     finding.ways = ways(spec, certificate, pair, condition);
     Some(finding)
 }
 
-fn consequence(spec: &ServiceSpec, condition: Condition) -> Option<String> {
+/// The earliest-ending certificate that an endpoint of this pair showed last.
+fn served<'a>(spec: &ServiceSpec, state: &'a ServiceState, certificate: &str) -> Option<&'a Leaf> {
+    let ours = spec.endpoints.iter().filter(|endpoint| endpoint.certificate == certificate);
+    let leaves = ours.filter_map(|endpoint| state.seen.get(&endpoint.to_string())?.leaf());
+    leaves.filter(|leaf| !leaf.is_placeholder()).min_by_key(|leaf| leaf.validity.not_after)
+}
+
+fn consequence(spec: &ServiceSpec, condition: Condition, dated: bool) -> String {
     let users = super::users(spec);
     match condition {
-        Condition::Stuck => Some(format!("{users} stay without service")),
-        Condition::Unproved => None,
-        _ => Some(format!("{users} keep the old certificate until it ends")),
+        Condition::Stuck => format!("{users} stay without service"),
+        Condition::Unproved => format!("{users} may find nobody there, or an old certificate"),
+        _ if dated => format!("the old certificate ends, and {users} stop"),
+        _ => format!("{users} keep the old certificate until it ends, and stop then"),
     }
 }
 
@@ -137,30 +162,47 @@ fn ways(
 ) -> Vec<String> {
     let name = &spec.name;
     let deploy = format!("pbxcert deploy {name}");
+    // In a container there is another way in.
+    let unit = spec.kind.unit().filter(|_| spec.exec_prefix.is_empty());
+    let restart = unit.map_or_else(
+        || format!("restart {name} by hand (this drops calls)"),
+        |unit| format!("restart it, which drops calls: systemctl restart {unit}"),
+    );
     match condition {
         Condition::Stuck => {
             let command = pair.by_hand.iter().map(|run| format!("run: {run}; then: {deploy}"));
-            let restart = format!("restart {name} by hand (this drops calls); then: {deploy}");
-            command.chain([restart]).collect()
+            command.chain([format!("{restart}; then: {deploy}")]).collect()
         }
-        Condition::RolledBack => vec![
-            format!("see in the log of {name} what it did not like, correct that; then: {deploy}"),
-            format!("stop further tries, keep the old one for now: pbxcert rollback {certificate}"),
-        ],
-        Condition::NotTaken => {
-            let reload = pair.by_hand.as_ref().map_or_else(
-                || format!("restart {name} in a quiet hour"),
-                |run| format!("reload {name} by hand: {run}"),
+        Condition::RolledBack => {
+            let log = unit.map_or_else(
+                || format!("in the log of {name}"),
+                |unit| format!("in its log (journalctl -u {unit})"),
             );
+            vec![
+                format!("see {log} what it did not like, correct that; then: {deploy}"),
+                format!(
+                    "stop further tries, keep the old one for now: pbxcert rollback {certificate}"
+                ),
+            ]
+        }
+        Condition::NotTaken => {
+            let reload = pair
+                .by_hand
+                .as_ref()
+                .map_or(restart, |run| format!("reload {name} by hand: {run}"));
             vec![format!("{reload}; then: pbxcert verify")]
         }
         Condition::Unproved => {
-            let start = format!("start {name}, if it should run; then: pbxcert verify");
+            let start = unit.map_or_else(
+                || format!("start {name}, if it should run"),
+                |unit| format!("start {name}, if it should run: systemctl start {unit}"),
+            );
             let elsewhere = format!(
                 "if {name} runs, and on another port, write it as endpoint of {name} in \
                  pbxcert.toml; then: systemctl reload pbxcert"
             );
             let usual = spec.endpoints.iter().all(|e| e.usual) && !spec.endpoints.is_empty();
+            let start = format!("{start}; then: pbxcert verify");
             [start].into_iter().chain(usual.then_some(elsewhere)).collect()
         }
         _ => vec![format!("remove the cause that is named above; then: {deploy}")],
@@ -174,9 +216,11 @@ fn strict(spec: &ServiceSpec, text: &str, until: Option<Timestamp>) -> Finding {
         Condition::TrustChange,
         name,
         Severity::Warning,
-        format!("new certificate of {name} is held back"),
+        format!("held back: new certificate of {name}"),
         text,
     );
+    finding.over = Some(format!("settled: new certificate of {name}"));
+    finding.consequence = Some(format!("{} keep the old certificate", super::users(spec)));
     finding.next = until.map(|at| Next { what: "it goes in".to_owned(), at: Some(at) });
     finding.ways = vec![
         "make the certificate one that they accept, as the remark says".to_owned(),
@@ -192,13 +236,14 @@ fn drift(spec: &ServiceSpec, text: &str) -> Finding {
         Condition::Drift,
         name,
         Severity::Warning,
-        format!("the files of {name} are not ours"),
+        format!("files not ours: {name}"),
         text,
     );
+    finding.over = Some(format!("files are ours again: {name}"));
+    let users = super::users(spec);
+    finding.consequence = Some(format!("{users} meet what somebody else put there, until it ends"));
     finding.ways = vec![
-        format!(
-            "if that was meant, nothing; silence it: pbxcert ack {name}/drift --until DATE --note WHY"
-        ),
+        "nothing, if that was meant (silence it as below)".to_owned(),
         format!("put ours back: pbxcert deploy {name}"),
     ];
     finding

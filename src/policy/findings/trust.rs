@@ -31,11 +31,12 @@ pub fn trust(
     for remark in &doubted.remarks {
         text.push_str(&format!("; {}: {}", remark.who, remark.text));
     }
-    let title = format!("{} for {certificate} waits for approval", titles.join(", "));
+    let title = format!("approval needed: {} for {certificate}", titles.join(", "));
     let mut finding =
         Finding::new(Condition::TrustChange, certificate, Severity::Warning, title, text);
     finding.since = Some(since);
     finding.by = Some(doubted.until);
+    finding.over = Some(format!("approval settled: {certificate}"));
     finding.consequence =
         Some("it goes into service all the same, for expired is worse".to_owned());
     finding.ways = vec![
@@ -63,16 +64,17 @@ pub fn holds(spec: &ServiceSpec, seen: &ServiceSeen, now: Timestamp) -> Vec<Find
         let name = &pair.certificate;
         let newest = pair.newest.as_ref().map(|newest| newest.number).unwrap_or_default();
         let text = format!(
-            "{name} is held by {} since {}; two days before it ends, revision {newest} goes into {} \
+            "the certificate {name} is held by {} since {}; two days before it ends, revision {newest} goes into {} \
              all the same",
             hold.by,
             date(hold.at),
             super::users(spec)
         );
-        let title = format!("hold of {name} comes to its end");
+        let title = format!("hold ends: {name}");
         let mut finding = Finding::new(Condition::Hold, name, Severity::Warning, title, text);
         finding.since = Some(before(until, WEEK));
         finding.by = Some(until);
+        finding.over = Some(format!("hold settled: {name}"));
         finding.consequence =
             Some(format!("revision {newest} goes into service, for expired is worse"));
         finding.ways = vec![
@@ -101,13 +103,17 @@ pub fn outside(spec: &ServiceSpec, seen: &ServiceSeen, now: Timestamp) -> Vec<Fi
         let last = pair.state.put_back.last();
         if let Some(last) = last.filter(|l| holds_until(l.at, DAY, now).is_some()) {
             let text = format!(
-                "somebody put another certificate ({}) at the targets of {name} that is older or \
-                 poorer than ours; revision {} was put back at {}, once",
-                last.fingerprint.short(),
+                "somebody put another certificate at the targets of {name} that is older or poorer \
+                 than ours; revision {} was put back at {}, once",
                 last.revision,
                 date(last.at)
             );
-            let mut finding = new(format!("files of {service} were changed"), text, last.at);
+            let mut finding = new(format!("files changed: {service}"), text, last.at);
+            finding.over = Some(format!("a day without further changes: {service}"));
+            finding.consequence = Some(
+                "whoever writes there may do so again, and is not put right a second time"
+                    .to_owned(),
+            );
             finding.ways = vec![format!(
                 "find out who writes there: a restored backup, another ACME client, a cron job; if \
                  it was meant: pbxcert hold {name}"
@@ -122,9 +128,11 @@ pub fn outside(spec: &ServiceSpec, seen: &ServiceSeen, now: Timestamp) -> Vec<Fi
                 newest.number,
                 date(newest.committed_at)
             );
-            let title = format!("{service} has one from outside");
+            let title = format!("from somebody else: certificate of {service}");
             let mut finding = new(title, text, newest.committed_at);
             finding.severity = Severity::Notice;
+            finding.over = Some(format!("looked after as ours: {service}"));
+            finding.consequence = Some("two programs may renew it in turn".to_owned());
             finding.ways = vec![format!(
                 "if another ACME client renews {name}, keep one of the two: switch its timer off, \
                  or take {name} out of the configuration"

@@ -45,10 +45,11 @@ fn records(name: &NameFacts, case: Case<'_>) -> Check {
             "as this host sees it, it leads to {}, where no CA can connect",
             list(&reserved)
         );
-        return check(Verdict::Unknown, text).advise(
+        return check(Verdict::Unknown, text).against().advise(format!(
             "if your DNS answers differently inside (split horizon), check the public answer: \
-             `dig @9.9.9.9 NAME`; it has to be your public address",
-        );
+             `dig @9.9.9.9 {}`; it has to be your public address",
+            name.name
+        ));
     }
     let to = list(&public);
     if !reserved.is_empty() {
@@ -74,6 +75,7 @@ fn records(name: &NameFacts, case: Case<'_>) -> Check {
     }
     let text = format!("leads to {to}, and this host is at {}", list(&facts.addresses));
     check(Verdict::Warn, text)
+        .against()
         .advise("if nothing there passes port 80 on to this host, correct the A and AAAA records")
 }
 
@@ -112,7 +114,7 @@ fn six(name: &NameFacts, case: Case<'_>) -> Option<Check> {
         return None;
     }
     let text = format!("the AAAA record leads to {}, which is not this host", list(&six));
-    let check = Check::new("dns", Verdict::Warn, text);
+    let check = Check::new("dns", Verdict::Warn, text).against();
     Some(check.advise("the CA asks by IPv6 first: correct the AAAA record, or remove it"))
 }
 
@@ -121,7 +123,12 @@ fn issuers(name: &NameFacts, case: Case<'_>) -> Check {
     let domain = &name.caa.domain;
     let records = match &name.caa.records {
         Looked::Found(records) => records.as_slice(),
-        Looked::NoData | Looked::NoSuchName => &[],
+        Looked::NoData => &[],
+        // Up to the last label nobody knows any of these names.
+        Looked::NoSuchName => {
+            let text = format!("the DNS knows neither {} nor {domain}", name.name);
+            return check(Verdict::Unknown, text);
+        }
         Looked::Failed(reason) => {
             let text = format!("the CAA records of {domain} cannot be looked up ({reason})");
             return check(Verdict::Fail, text)
@@ -175,14 +182,24 @@ fn hairpin(name: &NameFacts) -> Option<Check> {
             Verdict::Ok,
             "asked for by its public address, it answers (as seen from inside)".to_owned(),
         ),
-        Err(reason) => check(Verdict::Unknown, format!("asked from inside: {reason}")).advise(
-            "this proves nothing, many routers cannot do that: open http://NAME/ from a phone \
-             without Wi-Fi",
-        ),
+        Err(reason) => {
+            let (tls, more) = match name.tls {
+                Some(true) => (
+                    "; port 443 is open there",
+                    "; if only 443 is let through, that is not enough: the CA begins at port 80",
+                ),
+                Some(false) | None => ("", ""),
+            };
+            check(Verdict::Unknown, format!("asked from inside: {reason}{tls}")).advise(format!(
+                "this proves nothing, many routers cannot do that: open http://{}/ from a phone \
+                 without Wi-Fi{more}",
+                name.name
+            ))
+        }
     })
 }
 
-fn list(ips: &[IpAddr]) -> String {
+pub(super) fn list(ips: &[IpAddr]) -> String {
     match ips {
         [] => "no address".to_owned(),
         ips => ips.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),

@@ -10,6 +10,7 @@ fn facts(facing: &[&str], responders: &[Result<(), String>]) -> Facts {
         caa: CaaFacts { domain: "example".to_owned(), records: Looked::NoData },
         responder: responder.clone(),
         hairpin: None,
+        tls: None,
     };
     Facts {
         at: at(0),

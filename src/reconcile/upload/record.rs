@@ -3,10 +3,11 @@
 use super::Trouble;
 use crate::cert::bundle::Bundle;
 use crate::config::CertSpec;
+use crate::policy::findings::own;
 use crate::policy::upload::{Judgement, Verdict};
 use crate::reconcile::{Error, Reconciler};
 use crate::state::upload::{UploadOutcome, UploadRecord};
-use crate::state::{CertState, Condition, Finding, Origin, Severity};
+use crate::state::{CertState, Finding, Origin};
 use crate::store::CertificateWriter;
 
 impl Reconciler<'_> {
@@ -117,13 +118,5 @@ fn person(uid: u32) -> String {
 
 /// That an upload is incomplete.
 pub(in crate::reconcile) fn finding(spec: &CertSpec, state: &CertState) -> Option<Finding> {
-    state.waiting.as_ref().map(|record| {
-        let text = format!("an upload for {} is incomplete: {}", spec.name, record.text);
-        let title = format!("upload for {} is incomplete", spec.name);
-        // Files come one by one: whoever uploads them sees the note beside them.
-        let mut finding =
-            Finding::new(Condition::Fault, &spec.name, Severity::Warning, title, text);
-        finding.since = Some(record.at);
-        finding
-    })
+    state.waiting.as_ref().map(|waiting| own::incomplete(spec, waiting))
 }

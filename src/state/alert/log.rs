@@ -39,9 +39,18 @@ pub struct Item {
     pub since: Timestamp,
     /// A few words, for the message that says it is over.
     pub title: String,
+    /// What is true once it is over, in a few words; may be empty.
+    #[serde(default)]
+    pub over: String,
+    /// The configuration named its object when it was last found.
+    #[serde(default)]
+    pub named: bool,
     /// The level at which it was last told; `None`: nobody was told.
     #[serde(default)]
     pub level: Option<Level>,
+    /// The loudest level at which it was told since it began: whoever heard that hears of its end.
+    #[serde(default)]
+    pub loudest: Option<Level>,
     /// How many points of the ladder have been told.
     #[serde(default)]
     pub rung: u8,

@@ -14,6 +14,7 @@ fn message(n: i64, level: Level) -> Message {
         object: "pbx".to_owned(),
         condition: "expiry".to_owned(),
         recovered: false,
+        ends: None,
         by: None,
         subject: "subject".to_owned(),
         body: "body".to_owned(),

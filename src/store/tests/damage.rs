@@ -88,8 +88,8 @@ fn a_file_cut_at_any_byte_is_moved_aside_and_no_revision_is_lost() {
             }
             let aside = format!("{}.broken-{}", path.display(), now().as_second());
             assert_eq!(std::fs::read(&aside).unwrap(), &whole[..length], "{file} {length}");
-            assert!(findings.iter().any(|f| f.text.contains(&aside)), "{findings:?}");
-            assert!(findings.iter().all(|f| f.text.contains(".broken-")), "{findings:?}");
+            assert!(findings.iter().any(|f| f.ways.concat().contains(&aside)), "{findings:?}");
+            assert!(findings.iter().all(|f| f.ways.concat().contains(".broken-")), "{findings:?}");
             let told = store.history().unwrap();
             assert!(told.iter().any(|e| e.what == "repaired" && e.text.contains(&aside)));
             if file.ends_with("ledger.json") {

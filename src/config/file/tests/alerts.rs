@@ -140,8 +140,17 @@ fn a_pbx_that_alone_tells_of_its_own_end_is_warned_of() {
     };
     let sip = "sip = { to = \"sip:100@pbx.de\" }\n";
     let words = "every channel ends on this PBX";
-    for inside in [sip.to_owned(), mail("localhost"), mail("127.0.0.1:25") + sip + "journal = true"]
-    {
+    let here = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    for inside in [
+        sip.to_owned(),
+        mail("localhost"),
+        mail("127.0.0.1:25") + sip + "journal = true",
+        // Names of the certificate, and of this host.
+        mail("PBX.de:25"),
+        mail(&here),
+        "webhook = { url = \"https://sip.pbx.de/hook\" }".to_owned(),
+        "syslog = { address = \"udp://pbx.de:514\" }".to_owned(),
+    ] {
         let told = warnings(&with(&inside));
         assert!(told.len() == 1 && told[0].contains(words), "{inside}: {told:?}");
     }
@@ -152,6 +161,34 @@ fn a_pbx_that_alone_tells_of_its_own_end_is_warned_of() {
     ] {
         assert_eq!(warnings(&with(&outside)), Vec::<String>::new(), "{outside}");
     }
+}
+
+#[test]
+fn a_configuration_without_any_channel_is_warned_of() {
+    let told = |text: &str| -> Vec<String> {
+        let loaded = read(text).unwrap();
+        let told = loaded.warnings.iter().map(Problem::to_string);
+        told.filter(|text| text.contains("nobody is told when something is wrong")).collect()
+    };
+    assert_eq!(told(SOUND).len(), 1);
+    assert_eq!(told(&with("heartbeat-url = \"https://hc.pbx.de/x\"")).len(), 1);
+    assert_eq!(told(&with("webhook = { url-file = \"/u\" }")).len(), 0);
+    assert_eq!(told("").len(), 0, "there is nothing to tell of");
+}
+
+#[test]
+fn an_ignore_that_takes_out_nothing_is_warned_of() {
+    let ignore = |object: &str| format!("{SOUND}[[ignore]]\nobject = {object:?}\nreason = \"x\"\n");
+    for known in ["pbx", "clock", "host", "e-mail to noc@pbx.de"] {
+        assert_eq!(warnings(&ignore(known)), Vec::<String>::new(), "{known}");
+    }
+    let told = warnings(&ignore("pxb"));
+    assert!(told.len() == 1 && told[0].contains("no certificate, service or trunk"), "{told:?}");
+    let until = format!("{}until = \"2026-12-01\"\n", ignore("pbx"));
+    let ignore = &config(&until).ignored[0];
+    assert_eq!(ignore.outdated("2026-12-01".parse().unwrap()), None);
+    let told = ignore.outdated("2026-12-02".parse().unwrap()).unwrap();
+    assert!(told.contains("ended on 2026-12-01"), "{told}");
 }
 
 #[test]

@@ -1,21 +1,25 @@
 //! Every letter as a person gets it, in `letters.txt`: read them there.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::config::kind::Kind;
 use crate::config::{CertSpec, IssuerSpec, ServiceSpec, Source};
-use crate::policy::alerts::digest;
-use crate::policy::alerts::post;
-use crate::policy::findings::{self, About, Using};
-use crate::policy::plan::{Wait, Why};
-use crate::policy::reach;
-use crate::policy::samples::{at, day, failure, issuer, leaf, name, revision, served, spec};
+use crate::policy::alerts::{self, digest, post};
+use crate::policy::findings::{self, About, Using, own};
+use crate::policy::plan::{self, Wait, Why};
+use crate::policy::samples::{
+    at, closed, day, failure, issuer, leaf, name, revision, seed, served, spec,
+};
 use crate::policy::schedule::{DAY, HOUR, after, before};
-use crate::state::alert::log::ChannelState;
+use crate::policy::trust::{Change, Doubted};
+use crate::policy::{reach, verdict};
+use crate::state::alert::log::{AlertLog, ChannelState};
 use crate::state::reach::{Here, Mode, Reach, ReachState};
 use crate::state::upload::{UploadOutcome, UploadRecord};
 use crate::state::{
-    Announcement, FailureClass, Foreign, Next, Observed, Origin, PairState, Quote, Revision,
-    ServiceState, Severity, Step,
+    Announcement, FailureClass, FilesSeen, Foreign, Hold, Next, Observed, Origin, PairSeen,
+    PairState, PutBack, Quote, Revision, ServiceSeen, ServiceState, Severity, Step,
 };
 
 const SNAPSHOT: &str = include_str!("letters.txt");
@@ -37,9 +41,9 @@ fn draft(level: Level, finding: Finding, since: Timestamp) -> Draft {
         condition: finding.condition,
         since,
         count: 1,
-        again: false,
         title: finding.title.clone(),
-        finding: Some(finding),
+        matter: Matter::Found(Box::new(finding)),
+        told: None,
     }
 }
 
@@ -162,6 +166,10 @@ fn seen(problem: Option<&str>, class: FailureClass, detail: &str) -> Observed {
 }
 
 fn of_service(step: Step, problem: &str) -> Finding {
+    of_this(&sites()[0], ServiceState::default(), step, problem)
+}
+
+fn of_this(spec: &ServiceSpec, mut state: ServiceState, step: Step, problem: &str) -> Finding {
     let event = if step == Step::Stuck { "recover" } else { "reload" };
     let pair = PairState {
         step,
@@ -171,8 +179,8 @@ fn of_service(step: Step, problem: &str) -> Finding {
         by_hand: Some(format!("PBXCERT_EVENT={event} /usr/lib/pbxcert/hooks/kamailio")),
         ..PairState::default()
     };
-    let state = ServiceState { pairs: [("pbx".to_owned(), pair)].into(), ..Default::default() };
-    let found = findings::service(&sites()[0], &state, Some(&waits()));
+    state.pairs.insert("pbx".to_owned(), pair);
+    let found = findings::service(spec, &state, Some(&waits()));
     assert_eq!(found.len(), 1);
     found[0].clone()
 }
@@ -215,11 +223,15 @@ fn letters() -> Vec<(&'static str, Message)> {
     let ended = of_certificate(&hotel(), &ended);
     letters.push(("ended", write(Level::Critical, ended, day(78.0))));
 
-    let broken = "sips://127.0.0.1:5061: before: serves 0a0b0c0d0e0f, until 2027-02-21 12:00 UTC; \
-                  now: nobody listens";
+    let old = served(&leaf("pbx.hotelpost.example", 1, day(0.0), DAY * 90), now());
+    let wanted = leaf("pbx.hotelpost.example", 2, day(60.0), DAY * 90).fingerprint;
+    let broken = match verdict::endpoint(wanted, Some(&old), &closed(now())) {
+        verdict::EndpointVerdict::Broken(why) => format!("sips://127.0.0.1:5061: {why}"),
+        other => panic!("{other:?}"),
+    };
     let hours_ago = before(now(), HOUR * 2);
     for (kind, level, step, problem) in [
-        ("deployed, broken, rolled back", Level::Urgent, Step::RolledBack, broken),
+        ("deployed, broken, rolled back", Level::Urgent, Step::RolledBack, broken.as_str()),
         (
             "stuck",
             Level::Critical,
@@ -237,58 +249,177 @@ fn letters() -> Vec<(&'static str, Message)> {
     ] {
         letters.push((kind, write(level, of_service(step, problem), hours_ago)));
     }
-    let held_by = Wait {
-        until: None,
-        why: Why::Person("the files of pbx hold a certificate from outside".to_owned()),
-    };
-    let foreign = findings::service(&sites()[0], &ServiceState::default(), Some(&held_by));
-    letters.push(("drift", write(Level::Warning, foreign[0].clone(), now())));
+    for (kind, level, step) in [
+        ("rolled back, and the old one ends soon", Level::Critical, Step::RolledBack),
+        ("not taken, and the old one ends soon", Level::Critical, Step::NotTaken),
+    ] {
+        let problem = "still the old certificate on https://127.0.0.1:443";
+        let found = of_this(&with_endpoint(), serves_old(), step, problem);
+        letters.push((kind, write(level, found, hours_ago)));
+    }
     letters.extend(others(&write));
+    letters.extend(own_faults(&write));
 
     let dead = ChannelState {
         failures: 3,
         failing_since: Some(before(now(), HOUR)),
         retry_at: Some(after(now(), HOUR / 4)),
-        error: Some("550 no such user".to_owned()),
+        // As the channel says it.
+        error: Some("it ended with 7 and said: the pager is off".to_owned()),
     };
-    let dead = post::dead("e-mail to noc@voip.example", &dead, 2).unwrap();
+    let error = Some("hc.voip.example: no answer within 30 s".to_owned());
+    let silent = post::silent(&ChannelState { error, ..dead.clone() }).unwrap();
+    let dead = post::dead("command /usr/local/sbin/page-me", &dead, 2).unwrap();
     letters.push(("channel dead", write(Level::Warning, dead, before(now(), HOUR))));
+    letters.push(("heartbeat dead", write(Level::Warning, silent, before(now(), HOUR))));
 
-    let over =
-        |finding: Finding, since| Draft { finding: None, ..draft(Level::Notice, finding, since) };
-    let recovered = over(unreachable.clone(), day(60.0));
+    let over = |finding: &Finding, since, by| Draft {
+        matter: Matter::Over { now: finding.over.clone().unwrap_or_default(), by },
+        told: Some(Level::Urgent),
+        ..draft(Level::Notice, finding.clone(), since)
+    };
+    let recovered = over(&unreachable, day(60.0), Some(day(169.0)));
     letters.push(("recovered", super::write(&recovered, &settings(), now())));
+    let stuck = of_service(Step::Stuck, "nobody listens");
+    let briefly = over(&stuck, before(now(), HOUR / 3600), None);
+    letters.push(("recovered within a second", super::write(&briefly, &settings(), now())));
+    let open = Finding { over: None, ..stuck.clone() };
+    let improved = over(&open, hours_ago, None);
+    letters
+        .push(("over, and something else is wrong", super::write(&improved, &settings(), now())));
+    let left = Draft { matter: Matter::Left, ..recovered.clone() };
+    letters.push(("no longer looked after", super::write(&left, &settings(), now())));
+    let news = the(Condition::DropAccepted, &uploaded(UploadOutcome::Accepted));
     let many = [
-        draft(Level::Critical, of_service(Step::Stuck, "nobody listens"), now()),
-        draft(Level::Urgent, unreachable.clone(), day(60.0)),
-        over(unreachable, day(60.0)),
+        draft(Level::Critical, stuck, now()),
+        draft(Level::Urgent, unreachable, day(60.0)),
+        draft(Level::Notice, news.clone(), now()),
+        recovered.clone(),
+        left,
     ];
     letters.push(("digest", digest::write(&many, &settings(), now())));
+    let good = [draft(Level::Notice, news.clone(), now()), recovered.clone()];
+    letters.push(("digest of good news", digest::write(&good, &settings(), now())));
+    letters.extend(of_renewal(&write));
     letters
 }
 
-/// Conditions that are found elsewhere, in the words of those who find them.
-fn others(write: &dyn Fn(Level, Finding, Timestamp) -> Message) -> Vec<(&'static str, Message)> {
-    let new = |condition, object: &str, title: &str, text: &str| {
-        Finding::new(condition, object, Severity::Warning, title, text)
+/// What is found on the day of an upload.
+fn uploaded(outcome: UploadOutcome) -> Vec<Finding> {
+    let healthy = Observed { newest: Some(revision(1, day(0.0), DAY * 90)), ..Observed::default() };
+    let text = match outcome {
+        UploadOutcome::Accepted => "Accepted: it is revision 4, ends 2027-05-21 12:00 UTC.",
+        _ => REFUSED,
     };
-    let mut letters = Vec::new();
-    let newest = || Some(revision(1, day(0.0), DAY * 90));
-    let mut upload = UploadRecord {
+    let upload = UploadRecord {
         at: now(),
         files: vec!["pbx.crt".to_owned(), "ca-bundle.crt".to_owned()],
         uid: Some(1000),
-        outcome: UploadOutcome::Refused,
-        text: REFUSED.to_owned(),
+        outcome,
+        text: text.to_owned(),
     };
-    let healthy = Observed { newest: newest(), ..Observed::default() };
-    let refused = all_of_certificate(&hotel(), &healthy, Some(REQUEST), Some(&upload));
-    let refused = the(Condition::DropRefused, &refused);
+    all_of_certificate(&hotel(), &healthy, Some(REQUEST), Some(&upload))
+}
+
+/// The other reasons for which no certificate comes, and those by which one comes to its end.
+fn of_renewal(
+    write: &dyn Fn(Level, Finding, Timestamp) -> Message,
+) -> Vec<(&'static str, Message)> {
+    let mut letters = Vec::new();
+    for (kind, problem, class, text, detail) in [
+        (
+            "no renewal: DNS",
+            Some("dns"),
+            FailureClass::Validation,
+            "the CA finds no address of pbx.hotelpost.example in the DNS",
+            "DNS problem: SERVFAIL looking up A for pbx.hotelpost.example",
+        ),
+        (
+            "no renewal: TLS in the way",
+            Some("tls"),
+            FailureClass::Validation,
+            "the CA was led on to https, and that failed",
+            "remote error: tls: handshake failure",
+        ),
+        (
+            "no renewal: somebody else answers",
+            Some("unauthorized"),
+            FailureClass::Validation,
+            "another machine answers for pbx.hotelpost.example",
+            "Invalid response from http://pbx.hotelpost.example/x: 404",
+        ),
+        (
+            "no renewal: rate limit",
+            Some("rateLimited"),
+            FailureClass::RateLimited,
+            "the CA has had too many orders",
+            "too many certificates (5) already issued for this exact set of identifiers",
+        ),
+        (
+            "no renewal: EAB",
+            Some("externalAccountRequired"),
+            FailureClass::Person,
+            "the CA makes accounts only for its customers",
+            "The request must include a value for externalAccountBinding",
+        ),
+    ] {
+        let mut seen = seen(problem, class, detail);
+        seen.state.backoff.last.as_mut().unwrap().text = text.to_owned();
+        letters.push((kind, write(Level::Urgent, of_certificate(&hotel(), &seen), day(60.0))));
+    }
+    let mut first = seen(Some("connection"), FailureClass::Validation, TIMEOUT);
+    first.newest = None;
+    let first = of_certificate(&hotel(), &first);
+    letters.push(("no certificate yet", write(Level::Urgent, first, day(60.0))));
+    let held = Observed { newest: Some(revision(1, day(0.0), DAY * 90)), ..Observed::default() };
+    let late = of_certificate(&hotel(), &held);
+    letters.push(("not renewed yet", write(Level::Warning, late, now())));
+    let acme = CertSpec { source: Source::Acme, ..hotel() };
+    let stand_in = Revision { origin: Origin::Placeholder, ..revision(1, now(), DAY * 30) };
+    let stand_in = Observed { newest: Some(stand_in), ..Observed::default() };
+    let stand_in = of_certificate(&acme, &stand_in);
+    letters.push(("placeholder until the CA gives one", write(Level::Critical, stand_in, now())));
+
+    let (spec, state) = (with_endpoint(), serves_old());
+    let using = [Using { spec: &spec, state: &state }];
+    let about = About { services: &using, ..About::default() };
+    let seen = Observed { newest: Some(revision(2, day(55.0), DAY * 90)), ..Observed::default() };
+    let behind = findings::certificate(&hotel(), about, &seen, &waits(), now()).remove(0);
+    letters.push(("an old certificate is served", write(Level::Urgent, behind, now())));
+    letters
+}
+
+/// A service whose endpoint served a certificate that ends on day 85 when it was last looked at.
+fn with_endpoint() -> ServiceSpec {
+    let mut web = service("web", Kind::Nginx);
+    web.endpoints = vec![crate::config::Endpoint {
+        protocol: crate::config::Protocol::Https,
+        host: "127.0.0.1".to_owned(),
+        port: 443,
+        sni: None,
+        key: None,
+        certificate: "pbx".to_owned(),
+        timeout: HOUR,
+        kind: Some(Kind::Nginx),
+        usual: false,
+    }];
+    web
+}
+
+fn serves_old() -> ServiceState {
+    let mut state = ServiceState::default();
+    let old = leaf("pbx.hotelpost.example", 1, day(-5.0), DAY * 90);
+    state.seen.insert(with_endpoint().endpoints[0].to_string(), served(&old, now()));
+    state
+}
+
+/// What waits for a person, and news.
+fn others(write: &dyn Fn(Level, Finding, Timestamp) -> Message) -> Vec<(&'static str, Message)> {
+    let mut letters = Vec::new();
+    let newest = || Some(revision(1, day(0.0), DAY * 90));
+    let refused = the(Condition::DropRefused, &uploaded(UploadOutcome::Refused));
     letters.push(("drop refused", write(Level::Warning, refused, now())));
-    upload.outcome = UploadOutcome::Accepted;
-    upload.text = "Accepted: it is revision 4, ends 2027-05-21 12:00 UTC.".to_owned();
-    let accepted = all_of_certificate(&hotel(), &healthy, None, Some(&upload));
-    let accepted = the(Condition::DropAccepted, &accepted);
+    let accepted = the(Condition::DropAccepted, &uploaded(UploadOutcome::Accepted));
     letters.push(("drop accepted", write(Level::Notice, accepted, now())));
 
     let manual = all_of_certificate(&hotel(), &by_hand(newest()), Some(REQUEST), None);
@@ -300,17 +431,7 @@ fn others(write: &dyn Fn(Level, Finding, Timestamp) -> Message) -> Vec<(&'static
     let automatic = the(Condition::Mode, &all_of_certificate(&hotel(), &seen, None, None));
     letters.push(("mode: automatic", write(Level::Notice, automatic, now())));
 
-    let mut trust = new(
-        Condition::TrustChange,
-        "pbx",
-        "new root for pbx waits for approval",
-        "the new certificate leads to ISRG Root X2 instead of ISRG Root X1; old Yealink phones may \
-         not trust it",
-    );
-    trust.by = Some(day(86.0));
-    trust.consequence = Some("it goes into service all the same, for expired is worse".to_owned());
-    trust.ways = vec!["if the phones know that root: pbxcert approve pbx".to_owned()];
-    letters.push(("trust change waiting", write(Level::Warning, trust, now())));
+    letters.extend(of_trust(write));
 
     let mut asterisk = service("asterisk", Kind::Asterisk);
     asterisk.busy = Some(vec!["/usr/lib/pbxcert/hooks/asterisk-calls".to_owned()]);
@@ -339,24 +460,166 @@ fn others(write: &dyn Fn(Level, Finding, Timestamp) -> Message) -> Vec<(&'static
     let foreign = the(Condition::Drift, &all_of_certificate(&manual, &seen, Some(REQUEST), None));
     letters.push(("from outside", write(Level::Warning, foreign, now())));
 
+    letters
+}
+
+/// A new certificate that phones may not trust, holds, and files that somebody else wrote.
+fn of_trust(write: &dyn Fn(Level, Finding, Timestamp) -> Message) -> Vec<(&'static str, Message)> {
+    let mut letters = Vec::new();
+    let (spec, kamailio) = (with_endpoint(), sites()[0].clone());
+    let doubted = Doubted {
+        changes: vec![Change::Root {
+            before: "CN=ISRG Root X1".to_owned(),
+            after: "CN=ISRG Root X2".to_owned(),
+        }],
+        // There are none without clients.
+        remarks: Vec::new(),
+        ends: leaf("pbx.hotelpost.example", 1, day(0.0), DAY * 90).validity,
+        until: day(86.0),
+    };
+    let found = findings::trust(&kamailio, "pbx", 2, &doubted, now());
+    letters.push(("trust change waiting", write(Level::Warning, found, now())));
+    let lint = Wait {
+        until: Some(day(86.0)),
+        why: Why::Lint(
+            "revision 2 of pbx is held back by strict-lint: yealink-t4x: it needs an RSA \
+             certificate; it goes in at 2027-02-17 12:00 UTC all the same (`pbxcert deploy \
+             kamailio` brings it in now)"
+                .to_owned(),
+        ),
+    };
+    let strict = findings::service(&kamailio, &ServiceState::default(), Some(&lint)).remove(0);
+    letters.push(("held back by strict-lint", write(Level::Warning, strict, now())));
+
+    let pair = |number| PairSeen {
+        certificate: "pbx".to_owned(),
+        newest: Some(Revision { number, ..revision(number, now(), DAY * 90) }),
+        min_age: DAY,
+        root: None,
+        state: PairState::default(),
+        files: FilesSeen::AsInstalled,
+        in_place: None,
+        outside_is_sound: false,
+        trust: None,
+    };
+    let mut held = pair(2);
+    held.state.hold = Some(Hold {
+        refused: 1,
+        newer_too: true,
+        instead: Some(1),
+        by: "eva".to_owned(),
+        at: day(50.0),
+    });
+    held.in_place = Some(leaf("pbx.hotelpost.example", 1, day(-5.0), DAY * 90).validity);
+    let mut seen = ServiceSeen {
+        pairs: vec![held],
+        reloads: Vec::new(),
+        mended: Vec::new(),
+        looked_at: Some(now()),
+        seen: Default::default(),
+        endpoints: Default::default(),
+        by_hand: false,
+        calls: None,
+        announced: None,
+        ahead: Vec::new(),
+    };
+    let hold = findings::holds(&kamailio, &seen, now()).remove(0);
+    letters.push(("a hold ends", write(Level::Warning, hold, now())));
+    let mut back = pair(2);
+    back.state.put_back = vec![PutBack {
+        at: before(now(), HOUR),
+        fingerprint: leaf("pbx.hotelpost.example", 9, day(0.0), DAY * 60).fingerprint,
+        revision: 2,
+    }];
+    seen.pairs = vec![back];
+    let back = findings::outside(&spec, &seen, now()).remove(0);
+    letters.push(("files were put back", write(Level::Warning, back, before(now(), HOUR))));
+    let mut adopted = pair(3);
+    adopted.newest = adopted.newest.map(|newest| Revision { origin: Origin::Outside, ..newest });
+    seen.pairs = vec![adopted];
+    let adopted = findings::outside(&spec, &seen, now()).remove(0);
+    letters.push(("adopted from outside", write(Level::Notice, adopted, now())));
+    let held_by = Wait {
+        until: None,
+        why: Why::Person(
+            "somebody put another certificate of pbx there, which ends at 2027-03-04 12:00 UTC; \
+             ours was put back over it before, and now it is left alone until a day before \
+             (`pbxcert deploy` puts ours back)"
+                .to_owned(),
+        ),
+    };
+    let foreign = findings::service(&kamailio, &ServiceState::default(), Some(&held_by));
+    letters.push(("drift", write(Level::Warning, foreign[0].clone(), now())));
+    letters
+}
+
+/// What is wrong with this host and with pbxcert itself.
+fn own_faults(
+    write: &dyn Fn(Level, Finding, Timestamp) -> Message,
+) -> Vec<(&'static str, Message)> {
+    let mut letters = Vec::new();
     let late = Observed {
         time: crate::state::Time { floor: day(100.0), ..Default::default() },
         ..Observed::default()
     };
-    let wrong = Wait { until: None, why: Why::Clock("the clock says 2027-02-11".to_owned()) };
+    let ca = IssuerSpec { directory: LETSENCRYPT.to_owned(), ..issuer() };
+    let plan::Action::Wait(wrong) = plan::next(&hotel(), &ca, &late, &seed(), now()) else {
+        panic!("a clock that is wrong stops everything");
+    };
     let clock = findings::certificate(&hotel(), About::default(), &late, &wrong, now());
     letters.push(("clock", write(Level::Critical, clock[0].clone(), now())));
+    let log = AlertLog { believed_at: Some(day(10.0)), ..AlertLog::default() };
+    let nothing = BTreeSet::new();
+    let seen = alerts::Seen {
+        findings: &[],
+        unseen: &nothing,
+        unseen_conditions: &BTreeSet::new(),
+        named: &nothing,
+        trusted: false,
+    };
+    let jumped = alerts::due(seen, &log, &settings(), now()).messages.remove(0);
+    letters.push(("clock jumped", jumped));
 
-    let mut degraded = new(
-        Condition::ConfigDegraded,
-        "config",
-        "the configuration is broken, an older one is in use",
-        "the configuration on disk was refused: line 7: unknown key \"nmae\"",
-    );
-    degraded.consequence = Some("what was changed in it has no effect".to_owned());
-    degraded.ways =
-        vec!["see all problems: pbxcert validate; then: systemctl reload pbxcert".to_owned()];
-    letters.push(("config degraded", write(Level::Warning, degraded, now())));
+    let degraded = "/etc/pbxcert/pbxcert.toml:7:1: unknown key \"nmae\", known are \"name\"";
+    let hour = before(now(), HOUR);
+    let waiting = UploadRecord {
+        at: hour,
+        files: vec!["pbx.crt".to_owned()],
+        uid: None,
+        outcome: UploadOutcome::Waiting,
+        text: "have: certificate for pbx.hotelpost.example; missing: its private key".to_owned(),
+    };
+    let broken: std::path::PathBuf = "/var/lib/pbxcert/certs/pbx/state.json.broken-1".into();
+    for (kind, finding) in [
+        ("config degraded", own::degraded(degraded, Some(hour))),
+        (
+            "nobody looks after it",
+            own::unattended("pbx", "cannot write state.json: No space left on device", hour),
+        ),
+        ("records moved aside", own::moved_aside("pbx", "state.json", Some(hour), &broken)),
+        ("records damaged", own::unreadable("pbx", &broken, "it is empty")),
+        ("order lost", own::lost_order("pbx", "it is empty")),
+        (
+            "revision damaged",
+            own::damaged_revision(
+                "pbx",
+                "revision 3 is not whole and not used: fullchain.pem is missing".to_owned(),
+                "/var/lib/pbxcert/certs/pbx/rev/3".as_ref(),
+            ),
+        ),
+        (
+            "written by a newer one",
+            own::newer("pbx", "state.json was written by a newer pbxcert".to_owned()),
+        ),
+        ("upload incomplete", own::incomplete(&hotel(), &waiting)),
+        ("drop folder closed", own::closed_folder(&hotel(), "it is a symbolic link")),
+        (
+            "strange files",
+            own::strange_files(&hotel(), "in the drop folder, x: it is a link".to_owned()),
+        ),
+    ] {
+        letters.push((kind, write(Level::Warning, finding, hour)));
+    }
     letters
 }
 
@@ -440,22 +703,8 @@ fn hostile_words_make_no_header_and_no_megabytes() {
 
 #[test]
 fn a_service_that_serves_an_older_one_is_what_is_told() {
-    let mut web = service("web", Kind::Nginx);
-    let endpoint = crate::config::Endpoint {
-        protocol: crate::config::Protocol::Https,
-        host: "127.0.0.1".to_owned(),
-        port: 443,
-        sni: None,
-        key: None,
-        certificate: "pbx".to_owned(),
-        timeout: HOUR,
-        kind: Some(Kind::Nginx),
-        usual: false,
-    };
-    web.endpoints = vec![endpoint.clone()];
+    let (web, mut state) = (with_endpoint(), serves_old());
     let old = leaf("pbx.hotelpost.example", 1, day(-5.0), DAY * 90);
-    let mut state = ServiceState::default();
-    state.seen.insert(endpoint.to_string(), served(&old, now()));
     let seen = Observed { newest: Some(revision(2, day(55.0), DAY * 90)), ..Observed::default() };
     let find = |state: &ServiceState| {
         let using = [Using { spec: &web, state }];
@@ -474,4 +723,52 @@ fn a_service_that_serves_an_older_one_is_what_is_told() {
     let finding = find(&state);
     assert!(!finding.life.unwrap().scheduled);
     assert!(finding.text.contains("web still serves it"), "{}", finding.text);
+}
+
+#[test]
+fn every_condition_of_this_area_has_its_letter_with_a_way_out() {
+    // Found by the daily check, which has letters of its own.
+    const OF_THE_CHECK: [Condition; 16] = [
+        Condition::Chain,
+        Condition::Disk,
+        Condition::Duplicate,
+        Condition::Hygiene,
+        Condition::Lint,
+        Condition::Load,
+        Condition::OtherClient,
+        Condition::Restricted,
+        Condition::Revoked,
+        Condition::Served,
+        Condition::Sources,
+        Condition::Trunk,
+        Condition::Unmanaged,
+        Condition::Unsynchronised,
+        Condition::Updates,
+        Condition::Vulnerable,
+    ];
+    let letters = letters();
+    for condition in Condition::ALL.into_iter().filter(|c| !OF_THE_CHECK.contains(c)) {
+        let told = letters.iter().any(|(_, message)| message.condition == condition.word());
+        assert!(told, "no letter about {condition}");
+    }
+    for (kind, message) in &letters {
+        if message.recovered || message.level == Level::Notice || message.condition == "digest" {
+            continue;
+        }
+        let body = &message.body;
+        assert!(body.contains("What to do:") || body.contains("Do one of:"), "{kind}: {body}");
+        assert!(!body.contains(" UTC"), "{kind}: {body}");
+    }
+}
+
+#[test]
+fn a_subject_begins_with_what_has_to_be_done_and_shortens_the_name() {
+    let held = Observed { newest: Some(revision(1, day(0.0), DAY * 90)), ..Observed::default() };
+    let manual = CertSpec { source: Source::Manual, issuers: Vec::new(), ..hotel() };
+    let due = the(Condition::Expiry, &all_of_certificate(&manual, &held, Some(REQUEST), None));
+    let due = write(&draft(Level::Urgent, due, day(67.5)), &settings(), now());
+    assert_eq!(
+        due.subject,
+        "URGENT 0142 Hotel Post: upload needed: pbx.hotelpost…, ends Sun 21 Feb (10 days)"
+    );
 }

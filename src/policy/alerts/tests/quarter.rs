@@ -7,9 +7,11 @@ use super::*;
 use crate::config::{CertSpec, Source};
 use crate::policy::findings;
 use crate::policy::plan::{self, Action, Wait, Why};
+use crate::policy::reach::{self, Heard, Hysteresis};
 use crate::policy::remember;
 use crate::policy::samples::{cases, failure, issuer, revision, spec};
 use crate::policy::schedule::Seed;
+use crate::state::reach::Evidence;
 use crate::state::{Observed, Revision};
 
 const SITES: u64 = 400;
@@ -31,6 +33,7 @@ struct Site {
     seen: Observed,
     host: Host,
     told: Vec<Message>,
+    was_manual: bool,
 }
 
 impl Site {
@@ -58,7 +61,8 @@ impl Site {
         let seen = Observed { newest: Some(newest), ..Observed::default() };
         let mut host = Host::new();
         host.settings.site = format!("site {n}");
-        Self { kind, seed: Seed::new(&n.to_be_bytes()), spec, seen, host, told: Vec::new() }
+        let (seed, told) = (Seed::new(&n.to_be_bytes()), Vec::new());
+        Self { kind, seed, spec, seen, host, told, was_manual: false }
     }
 
     /// One look: until the plan waits; then what is to be told. Returns when to look again.
@@ -92,7 +96,20 @@ impl Site {
                     self.seen.state = remember::unadvised(&self.seen.state, &id, DAY, now);
                 }
                 Action::Issue { .. } | Action::Rehearse(_) => self.order(down, now),
-                Action::Placeholder(_) | Action::Probe => panic!("there is a certificate"),
+                // Manual mode: whether the CA gets here again.
+                Action::Probe => {
+                    let found = match self.kind {
+                        _ if down.0 <= now && now < down.1 => {
+                            let failure = failure(FailureClass::Transient, now);
+                            self.hear(Heard::Nothing(&failure), now);
+                            continue;
+                        }
+                        Kind::Broken(until) if now < until => refused(&self.spec, now),
+                        _ => reach::came_through(&issuer(), false, now),
+                    };
+                    self.hear(Heard::Found(found), now);
+                }
+                Action::Placeholder(_) => panic!("there is a certificate"),
             }
         }
         panic!("no rest at {now}");
@@ -109,16 +126,33 @@ impl Site {
             failure.problem = Some("connection".to_owned());
             failure.detail = Some("192.0.2.1: Timeout during connect".to_owned());
         }
+        let refused = (class == FailureClass::Validation).then(|| refused(&self.spec, now));
         let wish = plan::wish(&self.spec, &issuer());
         let held = self.newest().leaf.clone();
         let state = &self.seen.state;
         self.seen.state = remember::failed(state, failure, &wish, Some(&held), &self.seed, now);
+        if let Some(refused) = refused {
+            self.hear(Heard::Found(refused), now);
+        }
+    }
+
+    /// What a try taught of the way to this host, as `reconcile` learns it.
+    fn hear(&mut self, heard: Heard<'_>, now: Timestamp) {
+        let Observed { state, newest, .. } = &self.seen;
+        let (state, _) =
+            reach::heard(&self.spec, state, newest.as_ref(), heard, Hysteresis::default(), now);
+        self.was_manual |= state.mode.is_manual();
+        self.seen.unreachable = state.mode.is_manual();
+        self.seen.state = state;
     }
 
     fn commit(&mut self, now: Timestamp, lifetime: f64) {
         let newest = revision(self.number() + 1, now, DAY.mul_f64(lifetime));
         self.seen.newest = Some(newest);
         self.seen.state = remember::issued(&self.seen.state);
+        if self.spec.source == Source::Auto {
+            self.hear(Heard::Issued(reach::came_through(&issuer(), false, now)), now);
+        }
     }
 
     fn newest(&self) -> &Revision {
@@ -139,6 +173,12 @@ impl Site {
     fn first_urgent(&self) -> Option<Timestamp> {
         self.told.iter().find(|m| m.level >= Level::Urgent).map(|m| m.at)
     }
+}
+
+/// The CA could not connect.
+fn refused(spec: &CertSpec, now: Timestamp) -> Evidence {
+    let problem = ("connection", "192.0.2.1: Timeout during connect");
+    reach::seen_by_ca(&issuer(), false, &spec.identifiers[0], problem, now).unwrap()
 }
 
 proptest! {
@@ -178,8 +218,14 @@ proptest! {
                     prop_assert!(left >= enough, "{kind:?}: told {} h before", left.as_secs() / 3600);
                 }
             }
+            if let Kind::Broken(_) = kind {
+                prop_assert!(site.was_manual, "the CA never got there, and nobody noticed");
+                let word = |m: &&Message| m.condition == "mode";
+                let modes: Vec<Level> = site.told.iter().filter(word).map(|m| m.level).collect();
+                prop_assert_eq!(modes, [Level::Warning, Level::Notice], "there, and back");
+            }
             // No condition without its recovery: the last word about each is that it is over.
-            if let Some(last) = site.told.last() {
+            if let Some(last) = site.told.iter().rfind(|message| message.condition != "mode") {
                 prop_assert!(last.recovered, "{kind:?}: {:?}", last.subject);
             }
             prop_assert_eq!(site.host.log.open().count(), 0);

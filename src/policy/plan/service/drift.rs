@@ -92,7 +92,7 @@ fn spent(pair: &PairSeen, leaf: &Leaf, number: u64, now: Timestamp) -> Option<Wa
     };
     let end = leaf.validity.not_after;
     let text = format!(
-        "the files of {} hold a certificate from outside that ends at {}; ours was put back {when}, \
+        "somebody put another certificate of {} there, which ends at {}; ours was put back {when}, \
          and now it is left alone until a day before (`pbxcert deploy` puts ours back)",
         pair.certificate,
         date(end)
