@@ -184,8 +184,8 @@ impl Site {
     /// What the daily check says of it.
     async fn checked(&self) -> Value {
         let report = self.pbxcert(&["check", "--json"]).await.json();
-        let items = report["items"].as_array().unwrap().iter();
-        items.filter(|item| item["topic"] == "duplicate").next_back().unwrap().clone()
+        let mut items = report["items"].as_array().unwrap().iter();
+        items.rfind(|item| item["topic"] == "duplicate").unwrap().clone()
     }
 
     fn accounts_left(&self) -> usize {
