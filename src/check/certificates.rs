@@ -12,7 +12,7 @@ use super::trunks::{Trunk, Uncalled};
 use super::{Checker, Error, hygiene, revocation};
 use crate::cert::bundle::Bundle;
 use crate::cert::chain;
-use crate::config::{CertSpec, ServiceSpec, Source, TrunkSpec};
+use crate::config::{CertSpec, IssuerSpec, ServiceSpec, Source, TrunkSpec};
 use crate::deploy::{chain_of, on_disk};
 use crate::policy::health::certificate::{self, About, Revocation, Trust};
 use crate::policy::health::endpoint;
@@ -102,7 +102,8 @@ async fn of_certificate(
         }
     };
     if items.iter().all(|item| item.topic != Topic::Chain) {
-        let trust = held.trust(&roots, system, now.timestamp());
+        let is_private = issuer(checker, spec).is_some_and(|issuer| issuer.trust_anchor.is_some());
+        let trust = held.trust(&roots, system, is_private, now.timestamp());
         items.push(certificate::chain(about, &trust, now));
     }
     items.push(certificate::chain_end(about, &chain::ends(bundle.chain(), &roots), now));
@@ -168,6 +169,7 @@ impl Held {
         &self,
         roots: &[CertificateDer<'static>],
         system: &tls::Roots,
+        is_private: bool,
         now: Timestamp,
     ) -> Trust {
         let validity = self.bundle.leaf().validity;
@@ -180,6 +182,7 @@ impl Held {
             later_at,
             later: at(later_at),
             roots: system.complaint.clone(),
+            is_private,
         }
     }
 }
@@ -190,13 +193,16 @@ fn roots(
     spec: &CertSpec,
     system: &tls::Roots,
 ) -> Result<Vec<CertificateDer<'static>>, tls::BadAnchor> {
-    let issuer = spec.issuers.first().and_then(|name| checker.config.issuers.get(name));
-    let issuer = issuer.and_then(|issuer| issuer.trust_anchor.as_deref());
+    let issuer = issuer(checker, spec).and_then(|issuer| issuer.trust_anchor.as_deref());
     let mut roots = system.certificates.clone();
     for anchor in [spec.upload.trust_anchor.as_deref(), issuer].into_iter().flatten() {
         roots.extend(tls::anchors(anchor)?);
     }
     Ok(roots)
+}
+
+fn issuer<'a>(checker: &Checker<'a>, spec: &CertSpec) -> Option<&'a IssuerSpec> {
+    spec.issuers.first().and_then(|name| checker.config.issuers.get(name))
 }
 
 /// What an endpoint serves, and who stumbles over it.

@@ -68,12 +68,20 @@ fn is_news(report: &CheckReport, before: &CheckRecord) -> bool {
     report.items.iter().filter(bad).any(|item| !known(item))
 }
 
-/// Tells history when the verdict is another one, or worse for another reason.
+/// Tells history when the verdict is another one, or there for another reason: numbers that change
+/// from check to check are none.
 fn record(checker: &Checker<'_>, report: &CheckReport, before: &CheckRecord) {
-    let same = before
-        .report
-        .as_ref()
-        .is_some_and(|old| (old.verdict, &old.summary) == (report.verdict, &report.summary));
+    let reasons = |report: &CheckReport| -> Vec<String> {
+        let wrong = report.items.iter().filter(|item| item.counts && item.silenced.is_none());
+        let wrong = wrong.filter(|item| item.verdict == report.verdict);
+        let mut names: Vec<String> = wrong.map(health::item_name).collect();
+        names.sort_unstable();
+        names
+    };
+    let same = before.report.as_ref().is_some_and(|old| {
+        old.verdict == report.verdict
+            && (report.verdict == Verdict::Ok || reasons(old) == reasons(report))
+    });
     tracing::info!(verdict = report.verdict.word(), "checked: {}", report.summary);
     if same {
         return;

@@ -14,7 +14,7 @@ use crate::policy::findings::own;
 use crate::policy::schedule::{HOUR, MINUTE, after, holds_until};
 use crate::policy::{health, identity};
 use crate::state::Finding;
-use crate::state::check::Verdict;
+use crate::state::check::{CheckReport, Verdict};
 
 /// What is wrong with the daemon itself, and when alerts were last thought about.
 #[derive(Default)]
@@ -29,6 +29,8 @@ pub(super) struct Faults {
     wake: Option<Timestamp>,
     /// What is wrong in the store, and when that was looked at.
     damage: Option<(Timestamp, Vec<Finding>)>,
+    /// The last daily check.
+    checked: Option<CheckReport>,
     /// Everything had been looked at then.
     complete: bool,
     /// The last heartbeat, and what it said.
@@ -75,7 +77,8 @@ impl Daemon<'_> {
         let (named, channels) = (self.named(), self.channels());
         let world = &self.now.world;
         let trusted = (world.time)(None).trusted || world.confirmed.get();
-        let unseen_conditions = check::last(self.store).as_ref().map(health::unseen);
+        self.faults.checked = check::last(self.store);
+        let unseen_conditions = self.faults.checked.as_ref().map(health::unseen);
         let unseen_conditions = unseen_conditions.unwrap_or_default();
         let seen = Seen {
             findings: &findings,
@@ -157,7 +160,8 @@ impl Daemon<'_> {
     /// What a heartbeat says now; the one place that makes it.
     fn verdict(&self, now: Timestamp) -> (Verdict, String) {
         let settings = Settings::of(&self.now.config, TimeZone::system());
-        alerts::verdict(&self.post.log, &settings, self.faults.complete, now)
+        let open = alerts::verdict(&self.post.log, &settings, self.faults.complete, now);
+        health::together(open, self.faults.checked.as_ref(), self.now.config.check.at, now)
     }
 
     /// Tells somebody elsewhere that this daemon lives.

@@ -121,12 +121,14 @@ impl Round<'_> {
     }
 
     /// That no new one comes and that the old one ends is one worry: it goes on under its other
-    /// name.
+    /// name. So does a source that cannot be reached for too long.
     fn follow_lives(&mut self, findings: &BTreeMap<(String, Condition), Finding>) {
         for (object, items) in &mut self.log.items {
-            for (old, new) in
-                [(Condition::Renewal, Condition::Expiry), (Condition::Expiry, Condition::Renewal)]
-            {
+            for (old, new) in [
+                (Condition::Renewal, Condition::Expiry),
+                (Condition::Expiry, Condition::Renewal),
+                (Condition::Sources, Condition::Restricted),
+            ] {
                 let found = |condition| findings.contains_key(&(object.clone(), condition));
                 if found(new)
                     && !found(old)

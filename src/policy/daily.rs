@@ -29,8 +29,9 @@ pub fn next_at(
     zone: &TimeZone,
     now: Timestamp,
 ) -> Timestamp {
-    // Written with a clock that was ahead: as if it were now.
-    let last = last.map(|last| last.min(now));
+    // One from the future was written with a clock that was ahead: it says nothing of today, and
+    // whoever waited for it would wait for months.
+    let last = last.filter(|last| *last <= now);
     let settled = after(started_at, SETTLING + SPREAD.mul_f64(seed.fraction(&["check", "start"])));
     let Some(last) = last else { return settled.clamp(now, after(now, SETTLING + SPREAD)) };
     let planned = planned_after(at, last, seed, zone);
@@ -154,6 +155,17 @@ mod tests {
         assert!(after(now, SETTLING) <= next && next <= after(now, SETTLING + SPREAD), "{next}");
         let again = next_at(at, Some(last), now, &seed(), &zone, after(now, MINUTE));
         assert_eq!(again, next, "it does not move while it waits");
+    }
+
+    #[test]
+    fn one_from_the_future_is_as_good_as_none() {
+        let (zone, at) = (TimeZone::UTC, CheckTime::Daily(time(3, 30, 0, 0)));
+        let now = stamp("2026-12-05T12:00:00Z");
+        let ahead = stamp("2027-12-05T12:00:00Z");
+        let started = stamp("2026-12-01T12:00:00Z");
+        assert_eq!(next_at(at, Some(ahead), started, &seed(), &zone, now), now);
+        let later = after(now, DAY);
+        assert_eq!(next_at(at, Some(ahead), started, &seed(), &zone, later), later, "and so on");
     }
 
     proptest! {

@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::alerts::{Settings, ignored};
+use super::schedule::{DAY, date, holds_until};
+use crate::config::check::CheckTime;
 use crate::state::alert::Level;
 use crate::state::alert::log::AlertLog;
 use crate::state::check::{CheckReport, Item, Topic, Verdict};
@@ -98,6 +100,28 @@ pub fn item_name(item: &Item) -> String {
     format!("{} {}{place}", item.object, item.topic.word())
 }
 
+/// What a heartbeat says: what is open, and what the last check said when that is worse. A check
+/// that should have run and did not is not in order; one that was never due yet says nothing.
+pub fn together(
+    open: (Verdict, String),
+    report: Option<&CheckReport>,
+    at: CheckTime,
+    now: Timestamp,
+) -> (Verdict, String) {
+    let Some(report) = report else { return open };
+    let lasts = match at {
+        CheckTime::Weekly(..) => DAY * 8,
+        CheckTime::Daily(_) | CheckTime::Random => DAY * 2,
+    };
+    let checked = if holds_until(report.at, lasts, now).is_some() {
+        (report.verdict, format!("daily check: {}", report.summary))
+    } else {
+        (Verdict::Unknown, format!("no daily check since {}", date(report.at)))
+    };
+    let worst = Verdict::worst([open.0, checked.0].into_iter());
+    if worst == Some(open.0) { open } else { checked }
+}
+
 /// What is wrong by a report, for the alerts.
 pub fn findings(report: &CheckReport) -> Vec<Finding> {
     report.items.iter().filter_map(finding).collect()
@@ -127,8 +151,53 @@ fn finding(item: &Item) -> Option<Finding> {
     let mut finding = Finding::new(condition, &item.object, severity, title, text);
     finding.since = item.since;
     finding.by = item.by;
+    finding.consequence = consequence(condition).map(str::to_owned);
+    finding.over = Some(over(item, condition));
     finding.ways.extend(item.next.clone());
     Some(finding)
+}
+
+/// What follows, where the text alone does not say so.
+fn consequence(condition: Condition) -> Option<&'static str> {
+    Some(match condition {
+        Condition::Chain => "phones and browsers that check it do not connect",
+        Condition::Disk => "no certificate can be renewed, and the telephone system may stop",
+        Condition::Hygiene => "whoever gets in between, or onto this machine, may listen",
+        Condition::Lint => "these phones lose their connection when they look at it next",
+        Condition::Load => "calls break up or are lost",
+        Condition::OtherClient => "one of them undoes what the other did, at the worst moment",
+        Condition::Revoked => "phones and browsers that ask the CA do not connect",
+        Condition::Served => "phones and browsers that connect there meet the wrong certificate",
+        Condition::Trunk => "calls over that trunk fail, or can be listened to",
+        Condition::Unmanaged => "whoever connects there is refused from then on",
+        Condition::Unsynchronised => {
+            "certificates are judged, and calls are billed, by a wrong time"
+        }
+        Condition::Vulnerable => "the system can be broken into",
+        _ => return None,
+    })
+}
+
+/// What is true once it is over.
+fn over(item: &Item, condition: Condition) -> String {
+    let object = &item.object;
+    match condition {
+        Condition::Chain => format!("the chain of {object} is trusted"),
+        Condition::Disk => "there is space again".to_owned(),
+        Condition::Hygiene => format!("{object} allows no more than it should"),
+        Condition::Lint => format!("phones accept {object}"),
+        Condition::Load => "this machine is fast enough again".to_owned(),
+        Condition::OtherClient => format!("nothing else renews {object}"),
+        Condition::Revoked => format!("{object} is one that was not revoked"),
+        Condition::Restricted | Condition::Sources => "the source was reached again".to_owned(),
+        Condition::Served => format!("{object} serves what it should"),
+        Condition::Trunk => format!("the trunk {object} is in order"),
+        Condition::Unmanaged => "no certificate ends that nobody looks after".to_owned(),
+        Condition::Unsynchronised => "the clock is right".to_owned(),
+        Condition::Updates => "no security updates wait".to_owned(),
+        Condition::Vulnerable => "no software with a known security issue is left".to_owned(),
+        other => format!("{object}: {other} is over"),
+    }
 }
 
 /// A few words for the subject.
@@ -162,3 +231,6 @@ fn severity(verdict: Verdict) -> Option<Severity> {
         Verdict::Ok | Verdict::Unknown => None,
     }
 }
+
+#[cfg(test)]
+mod month;

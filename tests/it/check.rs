@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::host::{Host, LIMIT, until};
+use crate::host::{Host, LIMIT, Manner, Run, until};
 
 /// Asserts that this is what the published schema says.
 fn fits_the_schema(report: &Value) {
@@ -30,6 +30,13 @@ fn code_of(verdict: &Value) -> i32 {
 }
 
 impl Host {
+    /// The verb, on a machine of which nothing can be seen: what others do on the real one (it runs
+    /// other tests beside this one) is not to change the verdict.
+    async fn check(&self, arguments: &[&str]) -> Run {
+        let root = self.dir.path().join("nothing").display().to_string();
+        self.pbxcert_with(&[&["check"], arguments].concat(), &[("PBXCERT_ROOT", root)]).await
+    }
+
     /// The configuration with these lines in `[check]`.
     fn check_with(&self, lines: &str) {
         self.configure(&format!("{}\n[check]\n{lines}\n", self.config()));
@@ -67,8 +74,8 @@ async fn the_verb_prints_one_verdict_that_its_schema_knows() {
 #[tokio::test]
 async fn what_is_broken_comes_first_and_says_what_to_do() {
     let host = Host::live().await;
-    host.service.behave(crate::host::Manner::Foreign);
-    let report = host.pbxcert(&["check", "--json"]).await.expect(2).json();
+    host.service.behave(Manner::Foreign);
+    let report = host.check(&["--json"]).await.expect(2).json();
     fits_the_schema(&report);
     let worst = &report["items"][0];
     assert_eq!((&worst["topic"], &worst["verdict"]), (&"served".into(), &"critical".into()));
@@ -76,10 +83,10 @@ async fn what_is_broken_comes_first_and_says_what_to_do() {
     let since = worst["since"].clone();
 
     // The same the next time, since the same time; over when it is over.
-    let report = host.pbxcert(&["check", "--json"]).await.expect(2).json();
+    let report = host.check(&["--json"]).await.expect(2).json();
     assert_eq!(report["items"][0]["since"], since);
-    host.service.behave(crate::host::Manner::Serves);
-    let report = host.pbxcert(&["check", "--json"]).await.json();
+    host.service.behave(Manner::Serves);
+    let report = host.check(&["--json"]).await.json();
     let served = report["items"].as_array().unwrap().iter().find(|i| i["topic"] == "served");
     assert_eq!(served.unwrap()["verdict"], "ok", "{report:#}");
 }
@@ -87,10 +94,10 @@ async fn what_is_broken_comes_first_and_says_what_to_do() {
 #[tokio::test]
 async fn what_is_ignored_is_shown_and_does_not_count() {
     let host = Host::live().await;
-    host.service.behave(crate::host::Manner::Foreign);
+    host.service.behave(Manner::Foreign);
     let ignore = "[[ignore]]\nobject = \"sip\"\ncondition = \"served\"\nreason = \"a lab\"\n";
     host.configure(&format!("{}\n{ignore}", host.config()));
-    let report = host.pbxcert(&["check", "--json"]).await.json();
+    let report = host.check(&["--json"]).await.json();
     fits_the_schema(&report);
     let items = report["items"].as_array().unwrap();
     let served = items.iter().find(|item| item["topic"] == "served").unwrap();
@@ -105,7 +112,7 @@ async fn a_metrics_file_and_a_hook_get_the_same_as_the_verb() {
     let (metrics, told) = (host.dir.path().join("pbxcert.prom"), host.dir.path().join("told"));
     let hook = format!("[\"/bin/sh\", \"-c\", \"env > {}\"]", told.display());
     host.check_with(&format!("metrics-file = {metrics:?}\non-check = {hook}"));
-    let report = host.pbxcert(&["check", "--json"]).await.json();
+    let report = host.check(&["--json"]).await.json();
     let text = std::fs::read_to_string(&metrics).unwrap();
     let verdict =
         format!("pbxcert_check_verdict{{site=\"test\"}} {}\n", code_of(&report["verdict"]));
@@ -130,14 +137,14 @@ async fn status_tells_the_last_verdict_and_history_when_it_changes() {
     let before = host.status().await;
     assert_eq!(before["check"]["at"], Value::Null);
     assert_eq!(before["check"]["verdict"], "unknown", "what was not looked at is not in order");
-    let report = host.pbxcert(&["check", "--json"]).await.json();
+    let report = host.check(&["--json"]).await.json();
     let status = host.status().await;
     assert_eq!(status["check"]["verdict"], report["verdict"]);
     assert_eq!(status["check"]["at"], report["at"]);
     assert!(status["check"]["next-at"].as_str() > report["at"].as_str());
     host.pbxcert(&["status"]).await.expect(0).says("daily check").says("the next one in");
     assert_eq!(host.happened("checked"), 1);
-    host.pbxcert(&["check"]).await;
+    host.check(&[]).await;
     assert_eq!(host.happened("checked"), 1, "the same again is no news");
 }
 
@@ -152,14 +159,14 @@ async fn the_daemon_tells_people_of_what_the_verb_found_also_after_a_restart() {
     host.configure(&format!("{}\n{hook}", host.config()));
     let heard = || std::fs::read_to_string(&told).unwrap_or_default();
     let daemon = host.start_daemon();
-    host.service.behave(crate::host::Manner::Foreign);
-    host.pbxcert(&["check"]).await.expect(2);
+    host.service.behave(Manner::Foreign);
+    host.check(&[]).await.expect(2);
     until("it is told", LIMIT, async || heard().contains("no sip/served").then_some(())).await;
     drop(daemon);
 
     let _daemon = host.start_daemon();
-    host.service.behave(crate::host::Manner::Serves);
-    host.pbxcert(&["check"]).await;
+    host.service.behave(Manner::Serves);
+    host.check(&[]).await;
     until("it is over", LIMIT, async || heard().contains("yes sip/served").then_some(())).await;
     assert_eq!(heard().matches("sip/served").count(), 2, "{}", heard());
 }
@@ -172,7 +179,7 @@ async fn a_bundle_for_support_holds_what_helps_and_nothing_that_is_secret() {
         host.config()
     );
     host.configure(&config);
-    host.pbxcert(&["check"]).await;
+    host.check(&[]).await;
     let out = host.dir.path().join("bundle.json");
     host.pbxcert(&["report", "--out", out.to_str().unwrap()])
         .await

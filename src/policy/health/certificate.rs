@@ -154,6 +154,8 @@ pub struct Trust {
     pub later: Result<(), String>,
     /// What is wrong with the roots of this machine.
     pub roots: Option<String>,
+    /// Its CA is reached by a trust anchor of its own: nobody expects it among the public ones.
+    pub is_private: bool,
 }
 
 /// Whether the chain leads to a trusted root, now and until it is renewed.
@@ -165,6 +167,15 @@ pub fn chain(about: About<'_>, trust: &Trust, now: &ZonedDateTime) -> Item {
     match (&trust.now, &trust.later, &trust.roots) {
         (Err(_), _, Some(why)) => {
             about.item(Topic::Chain, Verdict::Unknown, why.clone()).then("install ca-certificates")
+        }
+        (Err(why), ..) if trust.is_private => {
+            let text = format!("{why}; whether clients have the root of its CA is not known here");
+            let next = format!(
+                "name the root of its CA in trust-anchor of [[certificate]] {}, and see that phones \
+                 and browsers have it",
+                about.spec.name
+            );
+            about.item(Topic::Chain, Verdict::Warning, text).then(next)
         }
         (Err(why), ..) => {
             let next = format!(
