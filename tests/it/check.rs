@@ -1,6 +1,8 @@
 //! The daily check as people, monitoring and other programs meet it: the verb, its JSON and schema,
 //! the metrics file, the hooks, `status`, and the daemon that runs it by itself.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::Value;
 
 use crate::host::{Host, LIMIT, Manner, Run, until};
@@ -185,8 +187,7 @@ async fn a_bundle_for_support_holds_what_helps_and_nothing_that_is_secret() {
         .await
         .expect(0)
         .says("read it before");
-    let mode = std::os::unix::fs::PermissionsExt::mode(&out.metadata().unwrap().permissions());
-    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(out.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let text = std::fs::read_to_string(&out).unwrap();
     let bundle: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(bundle["status"]["certificates"][0]["name"], "pbx");
@@ -194,5 +195,74 @@ async fn a_bundle_for_support_holds_what_helps_and_nothing_that_is_secret() {
     fits_the_schema(&bundle["check"]);
     for gone in ["noc@voip.test", "T000", "0171", "Alice", "PRIVATE KEY", "BEGIN"] {
         assert!(!text.contains(gone), "{gone}");
+    }
+}
+
+#[tokio::test]
+async fn a_whole_run_tells_nobody_a_key_a_password_or_who_somebody_is() {
+    let host = Host::new().await;
+    let root = host.dir.path().join("root");
+    let marks = [
+        ("etc/machine-id", "4c0ffee0c0ffee0c0ffee0c0ffee0c01\n"),
+        ("sys/class/dmi/id/product_uuid", "deadbeef-1234-5678-9abc-def012345678\n"),
+        ("sys/class/net/eth0/address", "02:42:ac:11:00:07\n"),
+        ("proc/net/tcp", "  sl  local_address rem_address   st\n"),
+    ];
+    for (file, text) in marks {
+        let path = root.join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    std::fs::create_dir_all(root.join("sys/class/net/eth0/device")).unwrap();
+    let root = [("PBXCERT_ROOT", root.display().to_string())];
+    let (told, secret) = (host.dir.path().join("told"), host.dir.path().join("mail-password"));
+    std::fs::write(&secret, "hunter2-of-the-mail-server\n").unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let hook = format!("[\"/bin/sh\", \"-c\", \"env >> {}\"]", told.display());
+    host.configure(&format!(
+        "{}\n[check]\non-check = {hook}\n\
+         [alerts]\ncommand = {{ run = {hook} }}\n\
+         email = {{ to = [\"night@hotel.test\"], from = \"pbx@hotel.test\", server = \"127.0.0.1\", \
+         port = 9, tls = \"none\", user = \"pbx\", password-file = {secret:?} }}\n",
+        host.config()
+    ));
+    let mut said = String::new();
+    for verb in [
+        &["renew"][..],
+        &["check"],
+        &["check", "--json"],
+        &["status", "--json"],
+        &["identity", "show"],
+        &["history", "--json"],
+        &["alert", "list", "--json"],
+        &["report"],
+    ] {
+        let run = host.pbxcert_with(verb, &root).await;
+        said.push_str(&run.out);
+        said.push_str(&run.err);
+    }
+    let daemon = host.start_daemon();
+    host.until_live(1).await;
+    drop(daemon);
+    said.push_str(&host.log());
+    said.push_str(&std::fs::read_to_string(&told).unwrap());
+    assert!(said.contains("PBXCERT_VERDICT="), "the hook ran");
+
+    let key = std::fs::read_to_string(host.target_dir().join("privkey.pem")).unwrap();
+    let line = key.lines().nth(1).unwrap();
+    let people = ["night@hotel.test", "noc@voip.test"];
+    // What of this host is remembered on its disk is hashed, too.
+    let identity = host.state_dir().join("node/identity.json");
+    let remembered = std::fs::read_to_string(identity).unwrap();
+    for secret in ["PRIVATE KEY", line, "hunter2"] {
+        assert!(!said.contains(secret), "{secret}");
+    }
+    for (_, mark) in &marks[..3] {
+        let mark = mark.trim();
+        assert!(!said.contains(mark) && !remembered.contains(mark), "{mark}");
+    }
+    let report = host.pbxcert_with(&["report"], &root).await.expect(0).out;
+    for address in people {
+        assert!(!report.contains(address), "{address}");
     }
 }

@@ -250,12 +250,7 @@ impl World {
             (Mark::Disk, word(rest, "d", "D")),
             (Mark::Network, word(card, "n", "N")),
         ]);
-        Marks {
-            key: "k".to_owned(),
-            surroundings: Some(Surroundings::Virtual),
-            hashes,
-            ..Marks::default()
-        }
+        Marks { key: "k".to_owned(), surroundings: Some(Surroundings::Virtual), hashes }
     }
 }
 
