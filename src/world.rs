@@ -2,7 +2,7 @@
 
 mod identity;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -24,6 +24,7 @@ use crate::probe::{Prober, TlsProber};
 use crate::service::{HookReloader, Reloader};
 use crate::state::Time;
 use crate::state::facts::Ground;
+use crate::state::identity::Marks;
 use crate::store::Store;
 
 /// Everything outside that a flow talks to.
@@ -33,6 +34,9 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// Where the files of this machine lie: `/`, or where a container has its host's.
     pub root: PathBuf,
+    /// The marks of this host as they were a moment ago: a pass over a thousand certificates looks
+    /// once.
+    pub marks: Rc<RefCell<Option<(Timestamp, Marks)>>>,
     /// What is known of the clock, given the newest notBefore that we hold.
     pub time: Rc<dyn Fn(Option<Timestamp>) -> Time>,
     /// A peer over verified TLS has confirmed the clock since this program started.
@@ -80,6 +84,7 @@ impl World {
             clock: Arc::new(SystemClock),
             root: std::env::var_os("PBXCERT_ROOT")
                 .map_or_else(|| PathBuf::from("/"), PathBuf::from),
+            marks: Rc::default(),
             time: Rc::new(move |newest| host::time(newest, unsynchronised)),
             confirmed: Rc::default(),
             authorities,

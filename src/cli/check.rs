@@ -81,8 +81,7 @@ fn performance(report: &CheckReport) -> String {
             let label: String =
                 label.chars().filter(|c| !c.is_control() && !"'=|".contains(*c)).collect();
             let (warning, critical) = limits(metric);
-            let value = (metric.value * 100.0).round() / 100.0;
-            format!("'{label}'={value}{};{warning};{critical}", unit(metric.unit))
+            format!("'{label}'={}{};{warning};{critical}", short(metric.value), unit(metric.unit))
         })
     });
     numbers.collect::<Vec<_>>().join(" ")
@@ -97,11 +96,17 @@ fn unit(unit: Unit) -> &'static str {
     }
 }
 
+/// Nobody reads more of it.
+fn short(number: f64) -> f64 {
+    (number * 100.0).round() / 100.0
+}
+
 /// A lower limit is written `10:`.
 fn limits(metric: &Metric) -> (String, String) {
     let falls = matches!((metric.warning, metric.critical), (Some(w), Some(c)) if w > c);
     let end = if falls { ":" } else { "" };
-    let limit = |limit: Option<f64>| limit.map(|limit| format!("{limit}{end}")).unwrap_or_default();
+    let limit =
+        |limit: Option<f64>| limit.map(|l| format!("{}{end}", short(l))).unwrap_or_default();
     (limit(metric.warning), limit(metric.critical))
 }
 
@@ -126,7 +131,7 @@ mod tests {
         let item = Item::new(Topic::Disk, "host", Verdict::Ok, "x")
             .at("/var/lib|odd\'s=")
             .with(metric("free", 12.345, Unit::Percent, 10.0, 3.0))
-            .with(metric("load", 1.0, Unit::Count, 2.0, 4.0));
+            .with(metric("load", 1.0, Unit::Count, 2.0, 4.0 / 3.0 * 3.001));
         let report = CheckReport {
             schema: 1,
             site: String::new(),

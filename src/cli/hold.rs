@@ -139,7 +139,8 @@ impl Context {
         let before = revisions.iter().rev().find(|r| r.number < from);
         let before = before
             .ok_or_else(|| failed(format!("there is no revision of {name} before {from}")))?;
-        verdict::may_go_back(&before.leaf, now).map_err(|reason| {
+        let revoked = self.store.certificate(name)?.state()?.revoked;
+        verdict::may_go_back(&before.leaf, revoked.as_ref(), now).map_err(|reason| {
             failed(format!("revision {} is no way back: {reason}", before.number))
         })?;
         let instead = Some(before.number);

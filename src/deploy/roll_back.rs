@@ -85,7 +85,10 @@ impl Deployment<'_> {
         let saved = pair.saved.as_ref();
         let saved = saved.ok_or("the files were in service before, and did not change")?;
         if let (true, Some(leaf)) = (saved.existed, &saved.leaf) {
-            verdict::may_go_back(leaf, self.world.now())?;
+            // What cannot be read is no reason to leave a service broken.
+            let store = self.store.certificate(&want.certificate).ok();
+            let revoked = store.and_then(|store| store.state().ok()?.revoked);
+            verdict::may_go_back(leaf, revoked.as_ref(), self.world.now())?;
         }
         let mended = pair.promoted.as_ref().is_some_and(|p| p.revision == want.revision);
         if saved.existed && saved.leaf.is_none() && mended {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::schedule::{DAY, before, date};
 use crate::cert::{Fingerprint, Leaf};
-use crate::state::{Answer, Served};
+use crate::state::{Answer, RevokedLeaf, Served};
 
 /// What was seen at one endpoint.
 #[derive(Clone, Copy, Debug)]
@@ -165,9 +165,17 @@ pub const CANNOT_PROBE: &str = "cannot probe (TLS 1.1 or CBC only)";
 ///
 /// Why not: one that is dead, or will be before a person can look, is worse than a new one that is
 /// in doubt.
-pub fn may_go_back(saved: &Leaf, now: Timestamp) -> Result<(), String> {
+pub fn may_go_back(
+    saved: &Leaf,
+    revoked: Option<&RevokedLeaf>,
+    now: Timestamp,
+) -> Result<(), String> {
     let validity = saved.validity;
     let (what, end) = (saved.fingerprint.short(), date(validity.not_after));
+    if let Some(revoked) = revoked.filter(|revoked| revoked.fingerprint == saved.fingerprint) {
+        let at = date(revoked.at);
+        return Err(format!("the certificate before, {what}, was taken back by its CA at {at}"));
+    }
     if saved.is_placeholder() {
         return Err(format!("the certificate before, {what}, is a self-signed placeholder"));
     }
@@ -312,12 +320,19 @@ mod tests {
 
     #[test]
     fn nothing_goes_back_to_a_certificate_that_is_dead_or_dies_within_a_day() {
-        assert_eq!(may_go_back(&old(), day(88.9)), Ok(()));
-        assert!(may_go_back(&old(), day(89.0)).unwrap_err().contains("within 24 hours"));
+        let other = RevokedLeaf { fingerprint: third().fingerprint, at: day(0.0) };
+        assert_eq!(may_go_back(&old(), Some(&other), day(1.0)), Ok(()));
+        let same = RevokedLeaf { fingerprint: old().fingerprint, at: day(0.0) };
+        let refused = may_go_back(&old(), Some(&same), day(1.0)).unwrap_err();
+        assert!(refused.contains("was taken back by its CA"), "{refused}");
+        assert_eq!(may_go_back(&old(), None, day(88.9)), Ok(()));
+        assert!(may_go_back(&old(), None, day(89.0)).unwrap_err().contains("within 24 hours"));
         let issuer = format!("CN=pbx.example, O={}", crate::cert::PLACEHOLDER);
         let placeholder = crate::cert::Leaf { issuer, ..old() };
-        let refused = may_go_back(&placeholder, day(1.0)).unwrap_err();
+        let refused = may_go_back(&placeholder, None, day(1.0)).unwrap_err();
         assert!(refused.ends_with("is a self-signed placeholder"), "{refused}");
-        assert!(may_go_back(&old(), day(91.0)).unwrap_err().contains("ended at 2027-02-21 12:00"));
+        assert!(
+            may_go_back(&old(), None, day(91.0)).unwrap_err().contains("ended at 2027-02-21 12:00")
+        );
     }
 }

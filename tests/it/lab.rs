@@ -100,6 +100,7 @@ impl Lab {
         let world = World {
             clock: clock_in_world,
             root: empty_host(&dir.path().join("root")),
+            marks: Rc::default(),
             time: Rc::new(|newest| Time {
                 trusted: true,
                 floor: newest.unwrap_or(Timestamp::UNIX_EPOCH),

@@ -10,19 +10,20 @@ use super::sim::port::{Port, Tls, load_pair};
 use super::sip_kinds::folder;
 use super::stand::Stand;
 
-/// What is promised.
-const LIMIT: Duration = Duration::from_millis(250);
-
 #[test]
-fn a_new_certificate_is_found_within_250_ms_also_while_a_look_hangs() {
-    let Some(bench) = Bench::new() else { return };
+fn a_new_certificate_is_found_also_while_a_look_hangs() {
     for hanging in [false, true] {
-        // The best of some: a machine that has other things to do is no slower pace.
-        let found: Vec<Duration> = (0..3).map(|_| bench.found_after(hanging)).collect();
+        // How soon is a question for a bench: benches/pace.rs.
+        let Some(found) = found_after(hanging, 1) else { return };
         println!("found after {found:?}, a look hanging: {hanging}");
-        let best = found.iter().min().unwrap();
-        assert!(*best <= LIMIT, "{found:?}, a look hanging: {hanging}");
     }
+}
+
+/// How long after the switch of a real TLS port a handshake ended that showed it, several times;
+/// with a look that hangs meanwhile, or not.
+pub fn found_after(hanging: bool, times: usize) -> Option<Vec<Duration>> {
+    let bench = Bench::new()?;
+    Some((0..times).map(|_| bench.found_after(hanging)).collect())
 }
 
 struct Bench {
