@@ -48,7 +48,7 @@ impl Host {
 #[tokio::test]
 async fn the_verb_prints_one_verdict_that_its_schema_knows() {
     let host = Host::live().await;
-    let run = host.pbxcert(&["check", "--json"]).await;
+    let run = host.check(&["--json"]).await;
     let report = run.json();
     fits_the_schema(&report);
     assert_eq!(run.code, Some(code_of(&report["verdict"])), "{report:#}");
@@ -61,7 +61,7 @@ async fn the_verb_prints_one_verdict_that_its_schema_knows() {
     }
 
     // For a monitoring system: the first line, with numbers behind a bar.
-    let run = host.pbxcert(&["check"]).await;
+    let run = host.check(&[]).await;
     let word = report["verdict"].as_str().unwrap().to_uppercase();
     let first = run.out.lines().next().unwrap();
     assert!(first.starts_with(&format!("{word}: ")), "{}", run.out);
