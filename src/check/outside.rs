@@ -35,9 +35,8 @@ pub(super) async fn publish(
     }
     let hooks = &checker.config.check.hooks;
     run(checker, hooks.check.as_deref(), "check", report, report.items.iter()).await;
-    let bad = |item: &&Item| item.topic == Topic::Advisories && is_bad(item);
     if is_news(report, before) {
-        let vulnerable = report.items.iter().filter(bad);
+        let vulnerable = report.items.iter().filter(is_vulnerable);
         run(checker, hooks.vulnerable.as_deref(), "vulnerable", report, vulnerable).await;
     }
     let was = before.software.offline.restricted_since.is_some();
@@ -58,14 +57,17 @@ fn is_bad(item: &Item) -> bool {
     matches!(item.verdict, Verdict::Warning | Verdict::Critical)
 }
 
+fn is_vulnerable(item: &&Item) -> bool {
+    item.topic == Topic::Advisories && is_bad(item)
+}
+
 /// Whether something with a known issue was found that was not found the last time.
 fn is_news(report: &CheckReport, before: &CheckRecord) -> bool {
-    let bad = |item: &&Item| item.topic == Topic::Advisories && is_bad(item);
     let known = |item: &Item| {
         let old = before.report.iter().flat_map(|old| &old.items);
-        old.filter(bad).any(|old| old.is_about_the_same(item) && old.text == item.text)
+        old.filter(is_vulnerable).any(|old| old.is_about_the_same(item) && old.text == item.text)
     };
-    report.items.iter().filter(bad).any(|item| !known(item))
+    report.items.iter().filter(is_vulnerable).any(|item| !known(item))
 }
 
 /// Tells history when the verdict is another one, or there for another reason: numbers that change

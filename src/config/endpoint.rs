@@ -97,23 +97,26 @@ impl Endpoint {
     /// What is wrong with it, as the rest of a sentence.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (protocol, host, port) = address(text)?;
-        let sni = match &host {
+        Ok(Self::at(protocol, &host, port))
+    }
+
+    /// There, asked for by its name when it has one; of no certificate and no service yet.
+    pub fn at(protocol: Protocol, host: &Identifier, port: u16) -> Self {
+        let sni = match host {
             Identifier::Dns(name) => Some(name.clone()),
             Identifier::Ip(_) => None,
         };
-        let host = host.to_string();
-        let certificate = String::new();
-        Ok(Self {
+        Self {
             protocol,
-            host,
+            host: host.to_string(),
             port,
             sni,
             key: None,
-            certificate,
+            certificate: String::new(),
             timeout: TIMEOUT,
             kind: None,
             usual: false,
-        })
+        }
     }
 
     /// The host's address; `None` for a name.

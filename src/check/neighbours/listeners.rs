@@ -10,6 +10,7 @@ use jiff::{Timestamp, ZonedDateTime};
 
 use super::super::Checker;
 use crate::acme::holder;
+use crate::cert::Identifier;
 use crate::cert::{Fingerprint, Leaf, bundle};
 use crate::config::{Endpoint, Protocol};
 use crate::policy::health::time::time;
@@ -121,17 +122,8 @@ fn strangers(listening: Vec<(SocketAddr, u64)>, managed: &BTreeSet<u16>) -> Vec<
 }
 
 fn endpoint(address: SocketAddr) -> Endpoint {
-    Endpoint {
-        protocol: Protocol::Tls,
-        host: address.ip().to_string(),
-        port: address.port(),
-        sni: None,
-        key: None,
-        certificate: String::new(),
-        timeout: LIMIT,
-        kind: None,
-        usual: false,
-    }
+    let host = Identifier::Ip(address.ip());
+    Endpoint { timeout: LIMIT, ..Endpoint::at(Protocol::Tls, &host, address.port()) }
 }
 
 /// Whom the items are about.

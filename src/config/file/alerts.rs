@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use jiff::civil::Time;
 
 use super::walk::{At, Declared, Read, Table, Value, Walk};
-use super::{issuer, keys, top};
+use super::{issuer, keys, top, value};
 use crate::config::CertSpec;
 use crate::config::alerts::{Address, AlertSpec, ChannelSpec, LogAddress, Quiet, Way};
 
@@ -126,15 +126,7 @@ fn quiet<'a>(walk: &mut Walk<'a>, value: Value<'a>) -> Read<Quiet> {
 
 /// `07:00`; `24:00` is midnight.
 fn clock(text: &str) -> Option<Time> {
-    let (hour, minute) = text.trim().split_once(':')?;
-    let two = |digits: &str| -> Option<i8> {
-        let fit = digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit());
-        fit.then(|| digits.parse().ok()).flatten()
-    };
-    match (two(hour)?, two(minute)?) {
-        (24, 0) => Some(Time::midnight()),
-        (hour, minute) => Time::new(hour, minute, 0, 0).ok(),
-    }
+    if text.trim() == "24:00" { Some(Time::midnight()) } else { value::time_of_day(text) }
 }
 
 /// When the PBX is down, it cannot say so.

@@ -7,7 +7,8 @@ use super::value;
 use super::walk::{At, Read, Table, Value, Walk};
 use crate::config::calm::{Calm, Disruptive, Freeze, Share, Window};
 
-const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+/// Monday first.
+pub(super) const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 /// Reads the keys of one service, or of `[defaults]` for their own sake.
 pub(super) fn read<'a>(walk: &mut Walk<'a>, table: &Table<'a>) -> Read<Calm> {

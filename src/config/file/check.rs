@@ -1,9 +1,9 @@
 //! `[check]`: the daily check.
 
-use jiff::civil::{Time, Weekday};
+use jiff::civil::Weekday;
 
 use super::walk::{At, Read, Table, Value, Walk};
-use super::{issuer, keys, service, value};
+use super::{calm, issuer, keys, service, value};
 use crate::config::check::{AdvisorySpec, CheckHooks, CheckSpec, CheckTime, Limit, Limits};
 
 /// Reads the table; without it the check runs as usual.
@@ -46,23 +46,13 @@ fn moment(text: &str) -> Option<CheckTime> {
         return Some(CheckTime::Random);
     }
     match text.split_once(' ') {
-        None => time(text).map(CheckTime::Daily),
-        Some((day, at)) => Some(CheckTime::Weekly(weekday(day)?, time(at)?)),
+        None => value::time_of_day(text).map(CheckTime::Daily),
+        Some((day, at)) => Some(CheckTime::Weekly(weekday(day)?, value::time_of_day(at)?)),
     }
 }
 
-fn time(text: &str) -> Option<Time> {
-    let (hour, minute) = text.trim().split_once(':')?;
-    let two = |digits: &str| -> Option<i8> {
-        let fit = digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit());
-        fit.then(|| digits.parse().ok()).flatten()
-    };
-    Time::new(two(hour)?, two(minute)?, 0, 0).ok()
-}
-
 fn weekday(word: &str) -> Option<Weekday> {
-    const WORDS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-    let day = WORDS.iter().position(|w| *w == word.to_ascii_lowercase())?;
+    let day = calm::DAYS.iter().position(|w| *w == word.to_ascii_lowercase())?;
     Weekday::from_monday_zero_offset(i8::try_from(day).ok()?).ok()
 }
 

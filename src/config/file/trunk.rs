@@ -2,8 +2,6 @@
 
 use super::walk::{At, Declared, Read, Reported, Table, Walk, listed};
 use super::{endpoint, issuer, keys};
-use crate::cert::Identifier;
-use crate::config::endpoint::TIMEOUT;
 use crate::config::{CertSpec, Endpoint, TrunkSpec};
 
 /// Reads every trunk.
@@ -45,24 +43,9 @@ fn read<'a>(
     let certificate = certificate(walk, table, certificates);
     let trust_anchor = walk.optional(table, "trust-anchor", issuer::trust_anchor);
     let (protocol, host, port) = url?;
-    let sni = match &host {
-        Identifier::Dns(name) => Some(name.clone()),
-        Identifier::Ip(_) => None,
-    };
-    let (host, certificate) = (host.to_string(), certificate?);
     Ok(TrunkSpec {
         name: name.clone()?.it,
-        endpoint: Endpoint {
-            protocol,
-            host,
-            port,
-            sni,
-            key: None,
-            certificate,
-            timeout: TIMEOUT,
-            kind: None,
-            usual: false,
-        },
+        endpoint: Endpoint { certificate: certificate?, ..Endpoint::at(protocol, &host, port) },
         trust_anchor: trust_anchor?,
     })
 }

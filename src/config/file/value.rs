@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use jiff::civil::Time;
+
 use super::keys;
 use super::walk::{At, Place, Read, Reported, Value, Walk, listed};
 
@@ -203,4 +205,14 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     let span = jiff::fmt::friendly::SpanParser::new().parse_span(text.trim()).ok()?;
     let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
     Duration::try_from(duration).ok()
+}
+
+/// `07:00`, with two digits each.
+pub(super) fn time_of_day(text: &str) -> Option<Time> {
+    let (hour, minute) = text.trim().split_once(':')?;
+    let two = |digits: &str| -> Option<i8> {
+        let fit = digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit());
+        fit.then(|| digits.parse().ok()).flatten()
+    };
+    Time::new(two(hour)?, two(minute)?, 0, 0).ok()
 }
