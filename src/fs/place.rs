@@ -197,7 +197,11 @@ pub fn sweep(path: &Path) -> Result<(), Error> {
     let folder = open::folder(path).map_err(Error::of("sweep", path))?;
     for name in folder::names(&folder).map_err(Error::of("sweep", path))? {
         if name.as_bytes().starts_with(PREFIX.as_bytes()) && !is_in_use(&folder, &name) {
-            folder::remove_at(&folder, &name).map_err(Error::of("remove", &path.join(&name)))?;
+            match folder::remove_at(&folder, &name) {
+                // Its writer has put it into its place since it was listed.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                other => other.map_err(Error::of("remove", &path.join(&name)))?,
+            }
         }
     }
     Ok(())
